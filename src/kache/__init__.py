@@ -1,0 +1,3 @@
+"""kache: a compile cache for Rust."""
+
+__version__ = "0.1.0"
