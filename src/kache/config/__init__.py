@@ -1,0 +1,1 @@
+"""Settings: one table, one loader, and where the cache dir and the socket are."""

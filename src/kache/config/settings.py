@@ -1,0 +1,178 @@
+"""The one table of settings: name, type, default, environment variable, meaning.
+
+To add a setting: one row here, one attribute in `load.Config`, one test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kache.config.values import parse_duration, parse_size, parse_switch
+
+LOG_LEVELS = ("error", "warn", "info", "debug")
+GIB = 1024**3
+MIN_DEFAULT_SIZE_BYTES = 5 * GIB
+MAX_DEFAULT_SIZE_BYTES = 100 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: key in the `[cache]` table of a TOML file.
+        attribute: field of `Config`.
+        type: word for the documentation.
+        parse: makes the value of text or of what TOML gave; raises ValueError saying what would be right.
+        default: value when nobody sets it; None where `load` computes it (its `doc` says how).
+        env: environment variable, ranks above the files.
+        doc: one sentence for the documentation.
+        env_only: the launcher reads it before any file, so a file cannot set it.
+    """
+
+    name: str
+    attribute: str
+    type: str
+    parse: Callable[[object], object]
+    default: object
+    env: str
+    doc: str
+    env_only: bool = False
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text in quotes")
+    return value
+
+
+def _absolute_path(value: object) -> Path:
+    path = Path(_text(value)) if isinstance(value, str) else None
+    if path is None or not path.is_absolute():
+        raise ValueError("an absolute path")
+    return path
+
+
+def _log_level(value: object) -> str:
+    level = str(value).strip().lower()
+    if level not in LOG_LEVELS:
+        raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="cache_dir",
+        attribute="cache_dir",
+        type="path",
+        parse=_absolute_path,
+        default=None,
+        env="KACHE_CACHE_DIR",
+        doc="Where everything is kept; the platform's user cache dir by default.",
+        env_only=True,
+    ),
+    Setting(
+        name="socket_path",
+        attribute="socket_path",
+        type="path",
+        parse=_absolute_path,
+        default=None,
+        env="KACHE_SOCKET_PATH",
+        doc="The daemon's socket; beside the store by default.",
+        env_only=True,
+    ),
+    Setting(
+        name="daemon",
+        attribute="daemon",
+        type="switch",
+        parse=parse_switch,
+        default=True,
+        env="KACHE_DAEMON",
+        doc="Use, and start, a daemon; off runs the same engine inside each call.",
+        env_only=True,
+    ),
+    Setting(
+        name="disabled",
+        attribute="disabled",
+        type="switch",
+        parse=parse_switch,
+        default=False,
+        env="KACHE_DISABLED",
+        doc="Run every compiler as if kache were not there.",
+        env_only=True,
+    ),
+    Setting(
+        name="max_size",
+        attribute="max_size_bytes",
+        type="size",
+        parse=parse_size,
+        default=None,
+        env="KACHE_MAX_SIZE",
+        doc="Disk the store may take; 5 % of the disk by default, at least 5 GiB and at most 100 GiB.",
+    ),
+    Setting(
+        name="gc",
+        attribute="gc",
+        type="switch",
+        parse=parse_switch,
+        default=True,
+        env="KACHE_AUTO_GC",
+        doc="Evict by itself when the store outgrows max_size.",
+    ),
+    Setting(
+        name="key_salt",
+        attribute="key_salt",
+        type="text",
+        parse=_text,
+        default="",
+        env="KACHE_KEY_SALT",
+        doc="Part of every cache key: builds with different salts share nothing.",
+    ),
+    Setting(
+        name="local_only",
+        attribute="local_only",
+        type="switch",
+        parse=parse_switch,
+        default=False,
+        env="KACHE_LOCAL_ONLY",
+        doc="Use the store on this machine alone, no remote.",
+    ),
+    Setting(
+        name="base_dir",
+        attribute="base_dir",
+        type="path",
+        parse=_absolute_path,
+        default=None,
+        env="KACHE_BASE_DIR",
+        doc="Treat paths below this directory as alike in every checkout, beside what kache finds out itself.",
+    ),
+    Setting(
+        name="remap",
+        attribute="remap",
+        type="switch",
+        parse=parse_switch,
+        default=True,
+        env="KACHE_REMAP",
+        doc="Remap source paths in the outputs, so that checkouts give identical files.",
+    ),
+    Setting(
+        name="idle_timeout",
+        attribute="idle_timeout_s",
+        type="duration",
+        parse=parse_duration,
+        default=3 * 3600.0,
+        env="KACHE_DAEMON_IDLE_TIMEOUT",
+        doc="The daemon exits after this long without a request; 0 means never.",
+    ),
+    Setting(
+        name="log",
+        attribute="log_level",
+        type="choice",
+        parse=_log_level,
+        default="info",
+        env="KACHE_LOG",
+        doc="How much is logged: error, warn, info or debug.",
+    ),
+)

@@ -1,0 +1,85 @@
+"""Every error class of kache; imports nothing from kache.
+
+An error says what happened, why, and what to do. The CLI prints it as three lines; on the compile path one
+function turns it into a passthrough and an event, so none of these can fail a build.
+"""
+
+from __future__ import annotations
+
+
+class KacheError(Exception):
+    """A failure kache knows: printed without a traceback.
+
+    Args:
+        what: what failed, one line without a full stop; `str(error)` gives it back.
+        why: the cause as far as known; the class's own text when empty.
+        fix: what the user can do; the class's own text when empty.
+
+    Attributes:
+        code: kebab-case id, stable, for scripts and the documentation.
+        exit_code: exit status of the command that ends with this error.
+    """
+
+    code = "error"
+    exit_code = 1
+    default_why = ""
+    default_fix = ""
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.why = why or self.default_why
+        self.fix = fix or self.default_fix
+
+    @property
+    def what(self) -> str:
+        """What failed, the same text as `str(error)`."""
+        return str(self)
+
+
+class StoreError(KacheError):
+    """The store cannot be used."""
+
+    code = "store-unusable"
+    default_fix = "run kache doctor; builds go on without the cache"
+
+
+class StoreCorruptError(StoreError):
+    """The index or a blob does not hold what it must."""
+
+    code = "store-corrupt"
+    default_fix = "run kache purge --yes to start an empty store; builds go on without the cache"
+
+
+class StoreVersionError(StoreError):
+    """A newer kache wrote the store; this one cannot read its schema."""
+
+    code = "store-newer"
+    default_why = "a newer kache has migrated the index, and there is no way back"
+    default_fix = "upgrade this kache, or give it a cache dir of its own with KACHE_CACHE_DIR"
+
+
+class CacheDirError(StoreError):
+    """The cache dir cannot be created or written, or is not ours."""
+
+    code = "cache-dir-unusable"
+    default_fix = "make the directory yours and writable, or set KACHE_CACHE_DIR to another one"
+
+
+class DaemonUnreachableError(KacheError):
+    """No daemon answers on the socket."""
+
+    code = "daemon-unreachable"
+    default_fix = "run kache daemon start; builds go on without it"
+
+
+class ConfigError(KacheError):
+    """A configuration value that a command cannot do without is wrong."""
+
+    code = "config-invalid"
+
+
+class UsageError(KacheError):
+    """The command line asks for something kache does not have."""
+
+    code = "usage"
+    exit_code = 2
