@@ -1,0 +1,1 @@
+"""One verb a file: its flags, its examples and its handler."""

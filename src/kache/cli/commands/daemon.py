@@ -1,0 +1,146 @@
+"""`kache daemon status|start|stop|restart|run|log`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from kache.cli.diagnostics import say
+from kache.cli.output import Result
+from kache.cli.parser import Examples
+from kache.cli.session import Session
+from kache.errors import DaemonUnreachableError
+from kache.reports.render.text import human_bytes, human_duration
+
+DESCRIPTION = (
+    "Look at, start or stop the background process that answers compiles.\n"
+    "The first compile starts it; without it the same engine runs inside each call.\n\n"
+    "  status   say whether it runs (exit code 1 if not)\n"
+    "  start    start it and wait until it answers\n"
+    "  stop     let it finish its work and exit\n"
+    "  restart  stop and start\n"
+    "  run      run it in the foreground, until Ctrl-C\n"
+    "  log      print the end of its log"
+)
+EXAMPLES: Examples = (
+    ("kache daemon status", "is it running, with how much memory"),
+    ("kache daemon restart", "after a change of environment"),
+    ("kache daemon log --lines 200", "what it said"),
+    ("kache daemon log --follow", "what it says while a build runs"),
+)
+ACTIONS = ("status", "start", "stop", "restart", "run", "log")
+LOG_NAME = "daemon.log"
+FOLLOW_INTERVAL_S = 0.25
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
+    parser.add_argument("--lines", metavar="N", type=int, default=50, help="log: how many lines (default: 50)")
+    parser.add_argument("--follow", action="store_true", help="log: go on as it grows, until Ctrl-C")
+
+
+def run(args: argparse.Namespace, session: Session) -> Result:
+    """Do the action."""
+    session.warn_of_config_problems()
+    if args.action == "log":
+        return _log(session, args.lines, follow=args.follow)
+    if args.action == "run":
+        return _run_in_foreground(session)
+    if args.action in ("stop", "restart"):
+        was_running = _stop(session)
+        if args.action == "stop":
+            text = "stopped" if was_running else "not running"
+            return Result({"running": False, "was_running": was_running}, text, command="daemon stop")
+    if args.action in ("start", "restart"):
+        from kache.ipc.lifecycle import start_daemon
+
+        start_daemon(session.env)
+    return _status(session, args.action)
+
+
+def _ask(session: Session) -> dict[str, Any] | None:
+    from kache.ipc.client import control
+
+    try:
+        return dict(control(session.config.socket_path, {"op": "status"}))
+    except DaemonUnreachableError:
+        return None
+
+
+def _status(session: Session, action: str) -> Result:
+    answer = _ask(session)
+    command = f"daemon {action}"
+    if answer is None:
+        if action != "status":
+            raise DaemonUnreachableError(
+                "the daemon was started and does not answer",
+                why=f"nothing listens on {session.config.socket_path}",
+                fix="see kache daemon log, and kache doctor",
+            )
+        data = {"running": False, "socket": str(session.config.socket_path)}
+        return Result(data, "not running; the first compile starts it", exit_code=1, command=command)
+    text = (
+        f"running: pid {answer.get('pid')}, kache {answer.get('version')}, up {human_duration(answer.get('uptime_s', 0))}, "
+        f"{human_bytes(answer.get('rss_bytes', 0))} of memory\n"
+        f"requests: {answer.get('requests', 0)}, {answer.get('in_flight', 0)} in flight\n"
+        f"socket: {answer.get('socket')}\ncache dir: {answer.get('cache_dir')}"
+    )
+    return Result({"running": True, **answer}, text, command=command)
+
+
+def _stop(session: Session) -> bool:
+    if _ask(session) is None:
+        return False
+    from kache.ipc.lifecycle import stop_daemon
+
+    stop_daemon(session.env)
+    return True
+
+
+def _run_in_foreground(session: Session) -> Result:
+    from kache.daemon import server
+
+    say(f"serving {session.config.cache_dir} on {session.config.socket_path}; Ctrl-C ends it")
+    server.run(session.config)
+    return Result({}, command="daemon run")
+
+
+def _log(session: Session, count: int, *, follow: bool) -> Result:
+    path = session.config.cache_dir / LOG_NAME
+    lines, end = _tail(path, count)
+    if not follow or session.as_json:
+        text = "\n".join(lines) if lines else f"{path} is empty or absent"
+        return Result({"path": str(path), "lines": lines}, text, command="daemon log")
+    for line in lines:
+        print(line, flush=True)
+    while True:
+        time.sleep(FOLLOW_INTERVAL_S)
+        end = _print_new(path, end)
+
+
+def _tail(path: Path, count: int) -> tuple[list[str], int]:
+    try:
+        with path.open("rb") as file:
+            kept = deque(file, maxlen=max(count, 0))
+            return [line.decode(errors="replace").rstrip("\n") for line in kept], file.tell()
+    except FileNotFoundError:
+        return [], 0
+
+
+def _print_new(path: Path, end: int) -> int:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < end:  # rotated or truncated
+                end = 0
+            file.seek(end)
+            fresh = file.read()
+    except FileNotFoundError:
+        return 0
+    if fresh:
+        print(fresh.decode(errors="replace"), end="", flush=True)
+    return end + len(fresh)

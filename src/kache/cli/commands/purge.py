@@ -1,0 +1,50 @@
+"""`kache purge`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kache.cli.diagnostics import say
+from kache.cli.output import Result
+from kache.cli.parser import Examples
+from kache.cli.session import Session
+from kache.cli.store import changed_store, gc_data
+from kache.errors import UsageError
+from kache.reports.render.text import human_bytes, plural
+
+DESCRIPTION = "Delete every entry of the store, or those of one crate. Target directories keep their files."
+EXAMPLES: Examples = (
+    ("kache purge", "everything, after a question"),
+    ("kache purge --yes", "everything, without one"),
+    ("kache purge --crate-name serde --yes", "one crate"),
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument("--crate-name", metavar="CRATE", help="only this crate")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace, session: Session) -> Result:
+    """Delete."""
+    session.warn_of_config_problems()
+    what = f"every entry of {args.crate_name}" if args.crate_name else "every entry"
+    if not args.yes and not _confirmed(f"delete {what} in {session.config.cache_dir}?", session):
+        return Result(gc_data(None), "nothing deleted", exit_code=1)
+    report = None
+    with changed_store(session) as store:
+        if store is not None:
+            # rustc's crate names have underscores where people write the package's dashes.
+            report = store.purge(args.crate_name.replace("-", "_") if args.crate_name else None)
+    data = gc_data(report)
+    entries = plural(data["evicted_entries"], "entry", "entries")
+    return Result(data, f"deleted {entries}, {human_bytes(data['freed_bytes'])}")
+
+
+def _confirmed(question: str, session: Session) -> bool:
+    if session.as_json or not sys.stdin.isatty():
+        raise UsageError("purge deletes and nobody is there to ask", fix="add --yes")
+    say(f"{question} [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

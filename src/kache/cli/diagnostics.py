@@ -1,0 +1,65 @@
+"""Standard error and exit codes: a known failure in three lines, anything else with its traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from kache.cli.output import print_error_document
+from kache.errors import KacheError
+
+EXIT_INTERNAL = 3
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+_RED = "\x1b[1;31m"
+_RESET = "\x1b[0m"
+
+
+def say(text: str) -> None:
+    """Talk to the user; never data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def report_known(command: str, error: KacheError, *, as_json: bool) -> int:
+    """Print a failure kache knows and give the exit code."""
+    if as_json:
+        print_error_document(command, error)
+        return error.exit_code
+    lines = [f"{_paint('error')}[{error.code}]: {error.what}"]
+    if error.why:
+        lines.append(f"why: {error.why}")
+    if error.fix:
+        lines.append(f"fix: {error.fix}")
+    say("\n".join(lines))
+    return error.exit_code
+
+
+def report_bug(command: str, error: BaseException, *, as_json: bool) -> int:
+    """Print a failure nobody foresaw, with all that is needed to find it."""
+    import platform
+    import traceback
+
+    from kache import __version__
+
+    traceback.print_exception(error)
+    say(f"kache {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    bug = KacheError(
+        f"kache failed in a way it does not know: {type(error).__name__}: {error}",
+        why="this is a bug in kache",
+        fix="report it with the traceback above",
+    )
+    bug.code = "internal"
+    report_known(command, bug, as_json=as_json)
+    return EXIT_INTERNAL
+
+
+def leave_broken_pipe() -> int:
+    """The reader of stdout went away (`kache list | head`): no words, and nothing left to flush at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_BROKEN_PIPE
+
+
+def _paint(word: str) -> str:
+    wanted = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"{_RED}{word}{_RESET}" if wanted else word

@@ -1,0 +1,122 @@
+"""Entry of the command line: find the verb, import only its module, run it, turn failures into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+from kache import __version__
+from kache.cli import diagnostics
+from kache.cli.output import Result, print_result
+from kache.cli.parser import Examples, Parser
+from kache.cli.session import Session
+from kache.cli.verbs import VERBS, Verb
+from kache.errors import KacheError, UsageError
+
+
+class Command(Protocol):
+    """What a module under `commands/` offers."""
+
+    DESCRIPTION: str
+    EXAMPLES: Examples
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the verb's own flags."""
+
+    def run(self, args: argparse.Namespace, session: Session) -> Result:
+        """Do it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; the process's own when None.
+
+    Returns:
+        The exit status: 0, 1 for a known failure or bad news, 2 for wrong usage, 3 for a bug, 130 for Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    command = next((word for word in words if not word.startswith("-")), "")
+    try:
+        return _run(words, as_json=as_json)
+    except KacheError as error:
+        return diagnostics.report_known(command, error, as_json=as_json)
+    except KeyboardInterrupt:
+        return diagnostics.EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return diagnostics.leave_broken_pipe()
+    except Exception as error:
+        return diagnostics.report_bug(command, error, as_json=as_json)
+
+
+def parser_of(verb: Verb) -> tuple[Parser, Command]:
+    """The parser of one verb and the module that serves it."""
+    command = cast(Command, import_module(f"kache.cli.commands.{verb.module}"))
+    parser = Parser(prog=f"kache {verb.name}", description=command.DESCRIPTION, examples=command.EXAMPLES)
+    command.configure(parser)
+    return parser, command
+
+
+def find_verb(name: str) -> Verb:
+    """The verb of that name.
+
+    Raises:
+        UsageError: there is none; the fix names the nearest.
+    """
+    for verb in VERBS:
+        if verb.name == name:
+            return verb
+    import difflib
+
+    near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=1)
+    fix = f"did you mean kache {near[0]}?" if near else "see kache help"
+    raise UsageError(f"kache has no command {name!r}", fix=fix)
+
+
+def overview() -> str:
+    """The text of `kache help`."""
+    width = max(len(verb.name) for verb in VERBS)
+    lines = [f"  {verb.name.ljust(width)}  {verb.help}" for verb in VERBS]
+    return "\n".join(
+        [
+            f"kache {__version__}: a compile cache for Rust",
+            "",
+            "usage: RUSTC_WRAPPER=kache cargo build",
+            "       kache COMMAND [--json] [OPTION...]",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "kache COMMAND --help explains one of them.",
+        ]
+    )
+
+
+def _run(words: list[str], *, as_json: bool) -> int:
+    leading = []
+    while words and words[0].startswith("-"):
+        leading.append(words.pop(0))
+    for word in leading:
+        if word not in ("--json", "--help", "-h", "--version", "-V"):
+            raise UsageError(f"kache has no option {word!r} before the command", fix="see kache help")
+    if "--version" in leading or "-V" in leading:
+        print_result("version", Result({"version": __version__}, f"kache {__version__}"), as_json=as_json)
+        return 0
+    if not words or "--help" in leading or "-h" in leading:
+        words = ["help", *words[:1]]
+    verb = find_verb(words[0])
+    parser, command = parser_of(verb)
+    try:
+        args = parser.parse_args(words[1:])
+    except SystemExit as end:  # --help printed itself
+        sys.stdout.flush()
+        return int(end.code or 0)
+    result = command.run(args, Session.open(os.environ, as_json=as_json))
+    print_result(verb.name, result, as_json=as_json)
+    return result.exit_code

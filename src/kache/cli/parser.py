@@ -1,0 +1,49 @@
+"""argparse, made to answer like the rest of kache."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from kache.errors import UsageError
+
+Examples = tuple[tuple[str, str], ...]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are `UsageError`s, so that they come in three lines or as JSON."""
+
+    def __init__(self, *, prog: str, description: str, examples: Examples) -> None:
+        # 3.14 colours help by itself, which golden files and pagers do not want.
+        plain: dict[str, Any] = {"color": False} if sys.version_info >= (3, 14) else {}
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=_example_lines(examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **plain,
+        )
+        self.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, fix=f"see {self.prog} --help")
+
+
+def option(read: Callable[[object], Any]) -> Callable[[str], Any]:
+    """A reader of `config.values` as an argparse type, keeping its words about what would be right."""
+
+    def convert(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {error}") from error
+
+    return convert
+
+
+def _example_lines(examples: Examples) -> str:
+    width = max(len(command) for command, _ in examples)
+    return "examples:\n" + "\n".join(f"  {command.ljust(width)}  {meaning}" for command, meaning in examples)

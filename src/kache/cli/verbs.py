@@ -1,0 +1,25 @@
+"""The one list of verbs: the overview, the dispatch and the tests read it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """A verb, the module under `kache.cli.commands` that does it, and one line of help."""
+
+    name: str
+    module: str
+    help: str
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("stats", "stats", "Count hits, misses and passthroughs, and what they saved."),
+    Verb("list", "list", "List what the store holds."),
+    Verb("why-miss", "why_miss", "Say what changed for each compile that was not a hit."),
+    Verb("gc", "gc", "Evict entries until the store fits its budget."),
+    Verb("purge", "purge", "Delete every entry, or those of one crate."),
+    Verb("daemon", "daemon", "Look at, start or stop the background process."),
+    Verb("doctor", "doctor", "Check the installation and say how to repair it."),
+    Verb("help", "help", "Explain a command."),
+)

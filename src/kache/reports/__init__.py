@@ -1,0 +1,1 @@
+"""What happened, read from the index: SQL and pure formatting, no engine."""

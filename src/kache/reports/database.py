@@ -1,0 +1,81 @@
+"""The index opened for reading, without the store's code: a report must not create, migrate or load anything."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from kache.errors import StoreCorruptError, StoreError
+
+INDEX = Path("store", "index.db")
+
+
+@contextmanager
+def reading(cache_dir: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open the index of a cache dir, or give None when there is none: an absent store is an empty one.
+
+    Raises:
+        StoreCorruptError: the file is no index, or a query inside the block finds it broken.
+        StoreError: the file is there but cannot be opened.
+    """
+    path = cache_dir / INDEX
+    try:
+        if not path.exists():
+            yield None
+            return
+    except OSError as error:
+        raise StoreError(f"cannot look into {cache_dir}", why=error.strerror or str(error)) from error
+    connection = None
+    try:
+        connection = _connect(path)
+        yield connection
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"cannot read {path}", why=str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreCorruptError(f"{path} is damaged", why=str(error)) from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    name = f"file:{quote(str(path))}"
+    connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=5)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        # WAL needs to write its -shm even to read; on a read-only disk nobody else writes, so the file stands still.
+        connection = sqlite3.connect(f"{name}?mode=ro&immutable=1", uri=True)
+    return connection
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which events a report counts.
+
+    Attributes:
+        since_ns: only events at or after this time, ns since the Unix epoch.
+        build: only events of this build; the empty text matches none (no build was ever recorded).
+    """
+
+    since_ns: int | None = None
+    build: str | None = None
+
+    def where(self) -> tuple[str, list[object]]:
+        """An SQL condition on `events` and its parameters."""
+        if self.build is not None:
+            return "build = ?", [self.build]
+        if self.since_ns is not None:
+            return "at_ns >= ?", [self.since_ns]
+        return "1", []
+
+
+def last_build(connection: sqlite3.Connection) -> str:
+    """Id of the build that started last, empty when there is none."""
+    row = connection.execute("SELECT id FROM builds ORDER BY started_ns DESC, rowid DESC LIMIT 1").fetchone()
+    return str(row[0]) if row else ""

@@ -1,0 +1,128 @@
+"""Counts of what happened: `kache stats`."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kache.reports.database import Window
+from kache.reports.render.text import human_bytes, human_duration, plural, table
+
+OUTCOMES = ("local_hit", "prefetch_hit", "remote_hit", "dup", "miss", "passthrough", "error")
+HITS = ("local_hit", "prefetch_hit", "remote_hit", "dup")
+
+
+@dataclass(slots=True)
+class Stats:
+    """The document of `kache stats --json`.
+
+    Attributes:
+        outcomes: how each rustc call ended, every outcome present.
+        restore: bytes that came out of the store, by how.
+        passthrough_reasons: why calls went past the cache, most frequent first.
+        error_reasons: what went wrong on the cache's side, most frequent first.
+        store: what is kept now; `allocated_bytes` is disk (st_blocks * 512), never apparent size.
+        saved_compile_ms: compile time of the hits less what serving them took.
+        builds: cargo processes seen.
+    """
+
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    restore: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("linked_bytes", "cloned_bytes", "copied_bytes"), 0)
+    )
+    passthrough_reasons: dict[str, int] = field(default_factory=dict)
+    error_reasons: dict[str, int] = field(default_factory=dict)
+    store: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("entries", "blobs", "allocated_bytes", "max_bytes"), 0)
+    )
+    saved_compile_ms: int = 0
+    builds: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts and ints."""
+        return asdict(self)
+
+
+def collect(connection: sqlite3.Connection | None, window: Window, max_bytes: int) -> Stats:
+    """Count the events of a window.
+
+    Args:
+        connection: the index, None for a store that does not exist yet.
+        window: which events count; `store` is always the present state.
+        max_bytes: the configured budget.
+    """
+    stats = Stats()
+    stats.store["max_bytes"] = max_bytes
+    if connection is None:
+        return stats
+    condition, values = window.where()
+    _count_events(connection, condition, values, stats)
+    stats.passthrough_reasons = _reasons(connection, "passthrough", condition, values)
+    stats.error_reasons = _reasons(connection, "error", condition, values)
+    stats.builds = _builds(connection, window)
+    stats.store["entries"] = _one(connection, "SELECT count(*) FROM entries")
+    blobs, allocated = connection.execute("SELECT count(*), coalesce(sum(allocated), 0) FROM blobs").fetchone()
+    stats.store["blobs"], stats.store["allocated_bytes"] = blobs, allocated
+    return stats
+
+
+def _count_events(connection: sqlite3.Connection, condition: str, values: list[object], stats: Stats) -> None:
+    rows = connection.execute(
+        "SELECT outcome, count(*), coalesce(sum(linked_bytes), 0), coalesce(sum(cloned_bytes), 0),"
+        " coalesce(sum(copied_bytes), 0), coalesce(sum(max(coalesce(compile_ms, 0) - coalesce(elapsed_us, 0) / 1000, 0)), 0)"
+        f" FROM events WHERE {condition} GROUP BY outcome",
+        values,
+    )
+    for outcome, count, linked, cloned, copied, saved_ms in rows:
+        stats.outcomes[outcome] = count
+        if outcome in HITS:
+            stats.restore["linked_bytes"] += linked
+            stats.restore["cloned_bytes"] += cloned
+            stats.restore["copied_bytes"] += copied
+            stats.saved_compile_ms += saved_ms
+
+
+def _reasons(connection: sqlite3.Connection, outcome: str, condition: str, values: list[object]) -> dict[str, int]:
+    rows = connection.execute(
+        "SELECT coalesce(reason, 'unknown'), count(*) FROM events"
+        f" WHERE outcome = ? AND {condition} GROUP BY 1 ORDER BY 2 DESC, 1",
+        [outcome, *values],
+    )
+    return {str(reason): int(count) for reason, count in rows}
+
+
+def _builds(connection: sqlite3.Connection, window: Window) -> int:
+    if window.build is not None:
+        return _one(connection, "SELECT count(*) FROM builds WHERE id = ?", window.build)
+    if window.since_ns is not None:
+        return _one(connection, "SELECT count(*) FROM builds WHERE last_ns >= ?", window.since_ns)
+    return _one(connection, "SELECT count(*) FROM builds")
+
+
+def _one(connection: sqlite3.Connection, query: str, *values: object) -> int:
+    return int(connection.execute(query, values).fetchone()[0])
+
+
+def to_text(stats: Stats) -> str:
+    """The report people read."""
+    hits = sum(stats.outcomes[name] for name in HITS)
+    asked = hits + stats.outcomes["miss"]
+    rate = f" ({100 * hits / asked:.0f} % of {asked})" if asked else ""
+    rows = [[name.replace("_", " "), str(stats.outcomes[name])] for name in OUTCOMES]
+    parts = [
+        table(["outcome", "calls"], rows, right=frozenset({1})),
+        f"hits      {hits}{rate} in {plural(stats.builds, 'build')}",
+        f"saved     {human_duration(stats.saved_compile_ms / 1000)} of compiling",
+        "restored  " + ", ".join(f"{human_bytes(stats.restore[f'{how}_bytes'])} {how}" for how in _METHODS),
+        f"store     {plural(stats.store['entries'], 'entry', 'entries')}, {human_bytes(stats.store['allocated_bytes'])}"
+        f" of {human_bytes(stats.store['max_bytes'])}",
+    ]
+    for title, reasons in (("passthrough", stats.passthrough_reasons), ("error", stats.error_reasons)):
+        if reasons:
+            counts = [[reason, str(count)] for reason, count in reasons.items()]
+            parts.append(table([f"{title} reason", "calls"], counts, right=frozenset({1})))
+    return f"{parts[0]}\n\n" + "\n".join(parts[1:5]) + "".join(f"\n\n{part}" for part in parts[5:])
+
+
+_METHODS = ("linked", "cloned", "copied")

@@ -1,0 +1,1 @@
+"""Looking after an installation: checks of `kache doctor` and its probe."""
