@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return diagnostics.EXIT_INTERRUPTED
     except BrokenPipeError:
         return diagnostics.leave_broken_pipe()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last line before the interpreter: a bug still ends as JSON and code 3
         return diagnostics.report_bug(command, error, as_json=as_json)
 
 

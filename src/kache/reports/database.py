@@ -23,12 +23,9 @@ def reading(cache_dir: Path) -> Iterator[sqlite3.Connection | None]:
         StoreError: the file is there but cannot be opened.
     """
     path = cache_dir / INDEX
-    try:
-        if not path.exists():
-            yield None
-            return
-    except OSError as error:
-        raise StoreError(f"cannot look into {cache_dir}", why=error.strerror or str(error)) from error
+    if not _exists(path):
+        yield None
+        return
     connection = None
     try:
         connection = _connect(path)
@@ -40,6 +37,13 @@ def reading(cache_dir: Path) -> Iterator[sqlite3.Connection | None]:
     finally:
         if connection is not None:
             connection.close()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreError(f"cannot look at {path}", why=error.strerror or str(error)) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

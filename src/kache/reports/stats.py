@@ -9,6 +9,7 @@ from typing import Any
 from kache.reports.database import Window
 from kache.reports.render.text import human_bytes, human_duration, plural, table
 
+_METHODS = ("linked", "cloned", "copied")
 OUTCOMES = ("local_hit", "prefetch_hit", "remote_hit", "dup", "miss", "passthrough", "error")
 HITS = ("local_hit", "prefetch_hit", "remote_hit", "dup")
 
@@ -110,19 +111,21 @@ def to_text(stats: Stats) -> str:
     asked = hits + stats.outcomes["miss"]
     rate = f" ({100 * hits / asked:.0f} % of {asked})" if asked else ""
     rows = [[name.replace("_", " "), str(stats.outcomes[name])] for name in OUTCOMES]
+    store = stats.store
     parts = [
         table(["outcome", "calls"], rows, right=frozenset({1})),
-        f"hits      {hits}{rate} in {plural(stats.builds, 'build')}",
-        f"saved     {human_duration(stats.saved_compile_ms / 1000)} of compiling",
-        "restored  " + ", ".join(f"{human_bytes(stats.restore[f'{how}_bytes'])} {how}" for how in _METHODS),
-        f"store     {plural(stats.store['entries'], 'entry', 'entries')}, {human_bytes(stats.store['allocated_bytes'])}"
-        f" of {human_bytes(stats.store['max_bytes'])}",
+        "\n".join(
+            (
+                f"hits      {hits}{rate} in {plural(stats.builds, 'build')}",
+                f"saved     {human_duration(stats.saved_compile_ms / 1000)} of compiling",
+                "restored  " + ", ".join(f"{human_bytes(stats.restore[f'{how}_bytes'])} {how}" for how in _METHODS),
+                f"store     {plural(store['entries'], 'entry', 'entries')}, {human_bytes(store['allocated_bytes'])}"
+                + f" of {human_bytes(store['max_bytes'])}",
+            )
+        ),
     ]
     for title, reasons in (("passthrough", stats.passthrough_reasons), ("error", stats.error_reasons)):
         if reasons:
             counts = [[reason, str(count)] for reason, count in reasons.items()]
             parts.append(table([f"{title} reason", "calls"], counts, right=frozenset({1})))
-    return f"{parts[0]}\n\n" + "\n".join(parts[1:5]) + "".join(f"\n\n{part}" for part in parts[5:])
-
-
-_METHODS = ("linked", "cloned", "copied")
+    return "\n\n".join(parts)

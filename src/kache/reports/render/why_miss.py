@@ -1,0 +1,57 @@
+"""`kache why-miss` for people."""
+
+from __future__ import annotations
+
+import string
+
+from kache.reports.render.text import human_duration, plural
+from kache.reports.why_miss import Change, Explanation, Report
+
+_SHOWN_CHANGES = 10
+_VALUE_WIDTH = 60
+_DIGEST_CHARS = 12
+_CAUSES = {
+    "first-compile": "first compile of this unit",
+    "entry-gone": "the same inputs were compiled before; that entry was evicted, purged or never stored",
+    "not-recorded": "its inputs were not recorded",
+}
+
+
+def to_text(report: Report, crate_name: str | None, now_ns: int) -> str:
+    """One paragraph a call."""
+    subject = f"crate {crate_name}" if crate_name else "any build"
+    if not report.seen:
+        return f"kache has seen no compile of {subject}"
+    if not report.explanations:
+        return f"all of {plural(report.seen, 'call')} were hits"
+    return "\n".join(_paragraph(explanation, now_ns) for explanation in report.explanations)
+
+
+def _paragraph(explanation: Explanation, now_ns: int) -> str:
+    unit = f"{explanation.crate_name or '(no crate)'} {explanation.unit_kind}".strip()
+    if explanation.cause in ("passthrough", "error"):
+        return f"{unit}: {explanation.cause}, {explanation.reason or 'no reason recorded'}"
+    if explanation.cause in _CAUSES:
+        reason = f" ({explanation.reason})" if explanation.reason else ""
+        return f"{unit}: {_CAUSES[explanation.cause]}{reason}"
+    then_ns = now_ns if explanation.compared_with_ns is None else explanation.compared_with_ns
+    age = human_duration(max(now_ns - then_ns, 0) / 1e9)
+    lines = [f"{unit}: {plural(len(explanation.changes), 'input')} changed since the compile {age} ago"]
+    lines += [f"  {_line(change)}" for change in explanation.changes[:_SHOWN_CHANGES]]
+    hidden = len(explanation.changes) - _SHOWN_CHANGES
+    if hidden > 0:
+        lines.append(f"  and {hidden} more; --json has them all")
+    return "\n".join(lines)
+
+
+def _line(change: Change) -> str:
+    return f"{change.kind} {change.label}: {_value(change.before)} -> {_value(change.after)}"
+
+
+def _value(value: str | None) -> str:
+    if value is None:
+        return "absent"
+    if len(value) >= 32 and not value.strip(string.hexdigits):
+        return value[:_DIGEST_CHARS]
+    short = value if len(value) <= _VALUE_WIDTH else f"{value[: _VALUE_WIDTH - 3]}..."
+    return short or '""'

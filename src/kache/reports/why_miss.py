@@ -1,0 +1,185 @@
+"""Why a compile was not a hit: its labelled key inputs against the nearest earlier compile of the same unit."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kache.reports.database import last_build
+
+# The nearest of so many earlier compiles is compared with: enough for a few profiles and checkouts side by side.
+_CANDIDATES = 8
+_KINDS = {
+    "absent": "file",
+    "arg": "flag",
+    "argv": "flag",
+    "crate": "dependency",
+    "dep": "dependency",
+    "dependency": "dependency",
+    "directory": "directory",
+    "env": "environment",
+    "extern": "dependency",
+    "file": "file",
+    "flag": "flag",
+    "link": "native input",
+    "native": "native input",
+    "program": "program",
+    "rustc": "toolchain",
+    "source": "file",
+    "toolchain": "toolchain",
+}
+_SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "API_KEY", "ACCESS_KEY")
+HIDDEN = "(hidden)"
+
+Inputs = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One input that differs; None where a side does not have it."""
+
+    kind: str
+    label: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(slots=True)
+class Explanation:
+    """Why one call was no hit.
+
+    Attributes:
+        cause: `first-compile`, `inputs-changed`, `entry-gone` (the same inputs were compiled before), `not-recorded`
+            (the event carries no inputs), `passthrough` or `error`.
+        reason: the event's own reason, empty when it has none.
+        compared_with_ns: when the compile it is compared with ran, ns since the Unix epoch.
+    """
+
+    crate_name: str
+    unit_kind: str
+    outcome: str
+    reason: str
+    at_ns: int
+    cause: str
+    compared_with_ns: int | None = None
+    changes: list[Change] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class Report:
+    """The answer of `kache why-miss`; `seen` counts the calls looked at, hits included."""
+
+    build: str | None
+    seen: int = 0
+    explanations: list[Explanation] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"build": self.build, "seen": self.seen, "misses": [e.to_json() for e in self.explanations]}
+
+
+def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, only_last_build: bool) -> Report:
+    """Explain what was no hit.
+
+    Args:
+        connection: the index, None for a store that does not exist yet.
+        crate_name: only this crate, through all builds, each unit's latest; None means all crates of the last build.
+        only_last_build: look at the last build also when a crate is named.
+    """
+    if connection is None:
+        return Report(build=None)
+    build = last_build(connection) if only_last_build or crate_name is None else None
+    conditions, values = [], []
+    if build is not None:
+        conditions.append("build = ?")
+        values.append(build)
+    if crate_name is not None:
+        conditions.append("crate_name = ?")
+        values.append(crate_name.replace("-", "_"))
+    where = " AND ".join(conditions)
+    report = Report(
+        build=build, seen=connection.execute(f"SELECT count(*) FROM events WHERE {where}", values).fetchone()[0]
+    )
+    rows = connection.execute(
+        "SELECT id, coalesce(crate_name, ''), coalesce(unit_kind, ''), outcome, coalesce(reason, ''), at_ns, inputs"
+        f" FROM events WHERE {where} AND outcome IN ('miss', 'passthrough', 'error') ORDER BY id DESC",
+        values,
+    ).fetchall()
+    explained = set()
+    for event_id, crate, unit_kind, outcome, reason, at_ns, inputs in rows:
+        if build is None:  # all of history: each unit's latest is enough
+            if (unit_kind, outcome) in explained:
+                continue
+            explained.add((unit_kind, outcome))
+        explanation = Explanation(crate, unit_kind, outcome, reason, at_ns, cause=outcome)
+        if outcome == "miss":
+            _explain_miss(connection, event_id, inputs, explanation)
+        report.explanations.append(explanation)
+    report.explanations.reverse()
+    return report
+
+
+def decode_inputs(body: bytes) -> Inputs:
+    """The labelled inputs of an event: zlib over msgpack of [label, value] pairs; a label may occur several times."""
+    import msgspec
+
+    try:
+        pairs = msgspec.msgpack.decode(zlib.decompress(body), type=list[tuple[str, str]])
+    except (zlib.error, msgspec.MsgspecError):
+        return {}  # written by another version: nothing to compare, and no reason to fail the report
+    inputs: dict[str, list[str]] = {}
+    for label, value in pairs:
+        inputs.setdefault(label, []).append(value)
+    return {label: tuple(found) for label, found in inputs.items()}
+
+
+def compare(before: Inputs, after: Inputs) -> list[Change]:
+    """What differs, in the order of the newer compile, then what only the older one had. Pure."""
+    changes = []
+    for label in [*after, *(label for label in before if label not in after)]:
+        old, new = before.get(label), after.get(label)
+        if old != new:
+            kind, name = _kind(label)
+            changes.append(Change(kind, name, _shown(kind, name, old), _shown(kind, name, new)))
+    return changes
+
+
+def _explain_miss(connection: sqlite3.Connection, event_id: int, body: bytes | None, explanation: Explanation) -> None:
+    after = decode_inputs(body) if body else {}
+    if not after:
+        explanation.cause = "not-recorded"
+        return
+    earlier = connection.execute(
+        "SELECT at_ns, inputs FROM events WHERE id < ? AND crate_name = ? AND unit_kind = ? AND inputs IS NOT NULL"
+        " ORDER BY id DESC LIMIT ?",
+        (event_id, explanation.crate_name, explanation.unit_kind, _CANDIDATES),
+    ).fetchall()
+    explanation.cause = "first-compile"
+    for at_ns, inputs in earlier:
+        changes = compare(decode_inputs(inputs), after)
+        if explanation.compared_with_ns is None or len(changes) < len(explanation.changes):
+            explanation.compared_with_ns, explanation.changes = at_ns, changes
+            explanation.cause = "inputs-changed" if changes else "entry-gone"
+
+
+def _kind(label: str) -> tuple[str, str]:
+    """`env:CC` -> environment, CC; a label of a kind unknown here stays whole."""
+    prefix, colon, name = label.partition(":")
+    kind = _KINDS.get(prefix)
+    if kind is None:
+        return "input", label
+    return kind, name.strip() if colon and name.strip() else prefix
+
+
+def _shown(kind: str, name: str, values: tuple[str, ...] | None) -> str | None:
+    if values is None:
+        return None
+    if kind == "environment" and any(word in name.upper() for word in _SECRET_WORDS):
+        return HIDDEN
+    return " ".join(values)

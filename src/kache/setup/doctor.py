@@ -1,0 +1,24 @@
+"""Run every check; one that breaks must not hide the others."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from kache.setup.checks import CHECKS
+from kache.setup.finding import FAIL, Finding, Surroundings
+
+
+def examine(around: Surroundings) -> list[tuple[str, Finding]]:
+    """All findings with the name of their check, in the order of the table."""
+    found = []
+    for name in CHECKS:
+        found += [(name, finding) for finding in _one(name, around)]
+    return found
+
+
+def _one(name: str, around: Surroundings) -> list[Finding]:
+    try:
+        findings: list[Finding] = import_module(f"kache.setup.checks.{name}").check(around)
+    except Exception as error:  # noqa: BLE001 - a broken check is a finding, see above
+        return [Finding(FAIL, f"this check broke: {type(error).__name__}: {error}", fix="report this as a bug")]
+    return findings

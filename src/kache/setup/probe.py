@@ -1,0 +1,132 @@
+"""`kache doctor --probe`: compile a tiny crate twice, in two checkouts with a scratch cache, and see whether it hits.
+
+Everything happens below one temporary directory with a cache of its own; the user's cargo and kache configuration is
+neither changed nor, where it would steer kache, read.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kache.errors import KacheError
+from kache.reports import stats, why_miss
+from kache.reports.database import Window, last_build, reading
+from kache.reports.render.why_miss import to_text
+from kache.setup.checks.versions import find_launcher
+from kache.setup.finding import FAIL, OK, Finding, Surroundings
+
+_TIMEOUT_S = 300
+# The wrapper may need these to be itself; every other KACHE_ variable would make the probe something else's test.
+_KEPT = frozenset({"KACHE_DAEMON", "KACHE_PYTHON"})
+_DROPPED = frozenset(
+    {"CARGO_INCREMENTAL", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER"}
+)
+_FILES = {
+    "Cargo.toml": '[package]\nname = "kache-probe"\nversion = "0.1.0"\nedition = "2021"\n\n[workspace]\n',
+    "src/lib.rs": "/// Adds.\npub fn add(a: u64, b: u64) -> u64 {\n    a + b\n}\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    exit_code: int
+    stderr: str
+
+
+def probe(around: Surroundings) -> Finding:
+    """Build the crate in two checkouts and judge the second."""
+    launcher = find_launcher()
+    if launcher is None:
+        return Finding(FAIL, "the probe needs the native launcher", fix="install kache with pip, pipx or uv tool")
+    if shutil.which("cargo", path=around.env.get("PATH")) is None:
+        return Finding(FAIL, "the probe needs cargo", fix="install a Rust toolchain")
+    # Straight below /tmp: a long TMPDIR would push the socket to its fallback place.
+    with tempfile.TemporaryDirectory(prefix="kache-probe-", ignore_cleanup_errors=True) as scratch:
+        env = _environment(around.env, launcher, Path(scratch))
+        try:
+            return _judge(env, Path(scratch))
+        finally:
+            _stop_daemon(env)
+
+
+def _judge(env: Mapping[str, str], scratch: Path) -> Finding:
+    for checkout in ("one", "two"):
+        build = _build(scratch / checkout, env)
+        if build.exit_code != 0:
+            tail = "; ".join(build.stderr.strip().splitlines()[-3:])
+            return Finding(FAIL, "the probe does not compile", tail, "see whether cargo build works without kache")
+    _flush(env)
+    with reading(scratch / "cache") as connection:
+        if connection is None:
+            why = "the launcher ran rustc by itself: no daemon answered and no Python of its version was found"
+            return Finding(FAIL, "the second compile was no hit: kache recorded nothing", why, "see the checks above")
+        second = Window(build=last_build(connection))
+        counts = stats.collect(connection, second, max_bytes=0)
+        misses = why_miss.collect(connection, None, only_last_build=True)
+    hits = sum(counts.outcomes[name] for name in stats.HITS)
+    if hits and not counts.outcomes["miss"] and counts.builds:
+        return Finding(OK, "a tiny crate compiled in one checkout was a hit in another")
+    return Finding(FAIL, "the second compile was no hit", to_text(misses, None, 0), "see the checks above")
+
+
+def _environment(env: Mapping[str, str], launcher: Path, scratch: Path) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in env.items()
+        if name not in _DROPPED and (not name.startswith("KACHE_") or name in _KEPT)
+    }
+    (scratch / "empty.toml").touch()
+    return {
+        **kept,
+        "RUSTC_WRAPPER": str(launcher),
+        "KACHE_CACHE_DIR": str(scratch / "cache"),
+        "KACHE_CONFIG": str(scratch / "empty.toml"),
+    }
+
+
+def _build(checkout: Path, env: Mapping[str, str]) -> _Build:
+    for name, text in _FILES.items():
+        path = checkout / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    run = subprocess.run(
+        ["cargo", "build", "--offline"],
+        cwd=checkout,
+        env={**env, "CARGO_TARGET_DIR": str(checkout / "target")},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    return _Build(run.returncode, run.stderr)
+
+
+def _flush(env: Mapping[str, str]) -> None:
+    from kache.config.paths import socket_path
+    from kache.ipc.client import control
+
+    if not socket_path(env).exists():
+        return
+    try:
+        control(socket_path(env), {"op": "flush"})
+    except (KacheError, OSError):
+        return
+
+
+def _stop_daemon(env: Mapping[str, str]) -> None:
+    from kache.config.paths import socket_path
+
+    if not socket_path(env).exists():
+        return
+    from kache.ipc.lifecycle import stop_daemon
+
+    try:
+        stop_daemon(env)
+    except (KacheError, OSError):
+        return

@@ -1,0 +1,69 @@
+"""Reports on an index that is damaged, unreadable or vanishing under them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import CliBox
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> CliBox:
+    return CliBox(tmp_path)
+
+
+def damaged(box: CliBox) -> CliBox:
+    (box.cache_dir / "store").mkdir(parents=True)
+    (box.cache_dir / "store" / "index.db").write_bytes(b"no database at all\n" * 500)
+    return box
+
+
+@pytest.mark.parametrize("verb", ["stats", "list", "why-miss"])
+def test_damaged_index_is_one_known_error(box: CliBox, verb: str) -> None:
+    assert damaged(box).error(verb)["code"] == "store-corrupt"
+    done = box.run(verb)
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error[store-corrupt]", "why", "fix"]
+    assert done.stdout == ""
+
+
+def test_doctor_finds_the_damage_and_exits_1(box: CliBox) -> None:
+    done = damaged(box).run("doctor")
+    assert done.returncode == 1
+    assert "fail  store: " in done.stdout
+
+
+@pytest.mark.parametrize("words", [["gc"], ["purge", "--yes"], ["list"], ["why-miss"]])
+def test_no_store_is_an_empty_one(box: CliBox, words: list[str]) -> None:
+    assert box.run(*words).returncode == 0
+    assert not box.cache_dir.exists()
+
+
+def test_purge_never_deletes_unasked(box: CliBox) -> None:
+    assert box.error("purge")["fix"] == "add --yes"
+
+
+def test_closed_pipe_is_quiet(box: CliBox) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "kache", "help"],
+        cwd=box.cwd,
+        env=box.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert run.stdout is not None and run.stderr is not None
+    run.stdout.close()
+    assert run.stderr.read() == b""
+    run.stderr.close()
+    assert run.wait() in (0, 141)
+
+
+def test_log_of_no_daemon_is_empty(box: CliBox) -> None:
+    assert box.data("daemon", "log")["lines"] == []
+    box.cache_dir.mkdir()
+    (box.cache_dir / "daemon.log").write_text("one\ntwo\nthree\n")
+    assert box.data("daemon", "log", "--lines", "2")["lines"] == ["two", "three"]

@@ -1,0 +1,96 @@
+"""`kache stats`, `list` and `why-miss` on an index filled row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import CliBox
+
+pytest.importorskip("kache.store.local")
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> CliBox:
+    return CliBox(tmp_path)
+
+
+def test_stats_of_no_store_is_all_zero_and_makes_none(box: CliBox) -> None:
+    data = box.data("stats")
+    assert set(data["outcomes"]) == {"local_hit", "prefetch_hit", "remote_hit", "dup", "miss", "passthrough", "error"}
+    assert set(data["outcomes"].values()) == {0}
+    assert data["restore"] == {"linked_bytes": 0, "cloned_bytes": 0, "copied_bytes": 0}
+    assert not box.cache_dir.exists()
+
+
+def test_stats_counts_and_narrows(box: CliBox) -> None:
+    index = box.index()
+    index.build("1-1", age_s=7200)
+    index.build("2-2")
+    index.event("miss", age_s=7200, compile_ms=900)
+    index.event("local_hit", build="2-2", compile_ms=900, elapsed_us=2000, linked_bytes=5, copied_bytes=2)
+    index.event("passthrough", build="2-2", reason="incremental")
+    index.event("passthrough", build="2-2", reason="incremental")
+    index.insert("blobs", digest=b"d" * 32, size=10, allocated=4096, mtime_ns=0, ctime_ns=0, boot="")
+    index.entry("serde", number=1)
+    data = box.data("stats")
+    assert (data["outcomes"]["miss"], data["outcomes"]["local_hit"], data["outcomes"]["passthrough"]) == (1, 1, 2)
+    assert data["restore"] == {"linked_bytes": 5, "cloned_bytes": 0, "copied_bytes": 2}
+    assert data["passthrough_reasons"] == {"incremental": 2}
+    assert (data["saved_compile_ms"], data["builds"]) == (898, 2)
+    assert {**data["store"], "max_bytes": 0} == {"entries": 1, "blobs": 1, "allocated_bytes": 4096, "max_bytes": 0}
+    for narrow in (["--last-build"], ["--since", "1h"]):
+        data = box.data("stats", *narrow)
+        assert (data["outcomes"]["miss"], data["outcomes"]["local_hit"], data["builds"]) == (0, 1, 1)
+    text = box.run("stats").stdout
+    assert "1 (50 % of 2) in 2 builds" in text and "incremental" in text
+
+
+def test_list_sorts_and_selects(box: CliBox) -> None:
+    index = box.index()
+    index.entry("alpha", number=1, bytes=10, hits=1)
+    index.entry("beta_two", number=2, bytes=99, hits=0)
+
+    def names(*words: str) -> list[str]:
+        return [row["crate_name"] for row in box.data("list", *words)["entries"]]
+
+    assert names() == ["alpha", "beta_two"]
+    assert names("--sort", "size") == ["beta_two", "alpha"]
+    assert names("--sort", "hits") == ["alpha", "beta_two"]
+    assert names("beta-two") == ["beta_two"]
+    assert "2 entries, 109 B" in box.run("list").stdout
+
+
+def test_why_miss_names_the_file_that_changed(box: CliBox) -> None:
+    index = box.index()
+    index.build("1-1", age_s=60)
+    index.build("2-2")
+    index.event("miss", age_s=60, inputs={"toolchain": "1.95", "file:src/lib.rs": "aa", "env:CC": "cc"})
+    index.event("miss", age_s=50, inputs={"toolchain": "1.94", "file:src/lib.rs": "zz"})
+    index.event("miss", build="2-2", inputs={"toolchain": "1.95", "file:src/lib.rs": "bb", "env:CC": "cc"})
+    index.event("miss", build="2-2", crate="new", inputs={"toolchain": "1.95"})
+    index.event("passthrough", build="2-2", crate="inc", reason="incremental")
+    data = box.data("why-miss")
+    assert data["build"] == "2-2" and data["seen"] == 3
+    changed, first, passed = data["misses"]
+    assert changed["changes"] == [{"kind": "file", "label": "src/lib.rs", "before": "aa", "after": "bb"}]
+    assert (first["cause"], passed["cause"], passed["reason"]) == ("first-compile", "passthrough", "incremental")
+    assert len(box.data("why-miss", "serde")["misses"]) == 1
+    assert "file src/lib.rs: aa -> bb" in box.run("why-miss", "serde", "--last-build").stdout
+    assert "no compile of crate other" in box.run("why-miss", "other").stdout
+
+
+def test_why_miss_of_equal_inputs_says_the_entry_went(box: CliBox) -> None:
+    index = box.index()
+    index.build("1-1")
+    index.event("miss", inputs={"toolchain": "1.95"})
+    index.event("miss", inputs={"toolchain": "1.95"})
+    assert [miss["cause"] for miss in box.data("why-miss")["misses"]] == ["first-compile", "entry-gone"]
+
+
+def test_bad_configuration_is_said_on_stderr_alone(box: CliBox) -> None:
+    (box.cwd / ".kache.toml").write_text('[cache]\nmax_size = "lots"\n')
+    done = box.run("stats", "--json")
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"warning: {box.cwd}/.kache.toml:2: 'lots' is not a value for max_size; expected")
