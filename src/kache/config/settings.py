@@ -44,7 +44,7 @@ class Setting:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("a text in quotes")
+        raise ValueError("a text in quotes")  # noqa: TRY004 - callers catch one class for every wrong value
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,7 +34,7 @@ _KINDS = {
 _SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "API_KEY", "ACCESS_KEY")
 HIDDEN = "(hidden)"
 
-Inputs = dict[str, tuple[str, ...]]
+Inputs = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

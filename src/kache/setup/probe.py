@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kache.config.paths import socket_path
 from kache.errors import KacheError
 from kache.reports import stats, why_miss
 from kache.reports.database import Window, last_build, reading
@@ -45,7 +46,6 @@ def probe(around: Surroundings) -> Finding:
         return Finding(FAIL, "the probe needs the native launcher", fix="install kache with pip, pipx or uv tool")
     if shutil.which("cargo", path=around.env.get("PATH")) is None:
         return Finding(FAIL, "the probe needs cargo", fix="install a Rust toolchain")
-    # Straight below /tmp: a long TMPDIR would push the socket to its fallback place.
     with tempfile.TemporaryDirectory(prefix="kache-probe-", ignore_cleanup_errors=True) as scratch:
         env = _environment(around.env, launcher, Path(scratch))
         try:
@@ -108,11 +108,10 @@ def _build(checkout: Path, env: Mapping[str, str]) -> _Build:
 
 
 def _flush(env: Mapping[str, str]) -> None:
-    from kache.config.paths import socket_path
-    from kache.ipc.client import control
-
     if not socket_path(env).exists():
         return
+    from kache.ipc.client import control
+
     try:
         control(socket_path(env), {"op": "flush"})
     except (KacheError, OSError):
@@ -120,8 +119,6 @@ def _flush(env: Mapping[str, str]) -> None:
 
 
 def _stop_daemon(env: Mapping[str, str]) -> None:
-    from kache.config.paths import socket_path
-
     if not socket_path(env).exists():
         return
     from kache.ipc.lifecycle import stop_daemon
