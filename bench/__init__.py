@@ -1,0 +1,1 @@
+"""Benchmarks of kache, and the demonstration behind `make try`."""

@@ -1,0 +1,194 @@
+"""Other compile caches, installed from the registry into a root of their own, measured in the same run.
+
+A peer that is not installed is named as absent in the result: no figure is ever taken from an earlier run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.arms import Arm, PlainArm
+from bench.errors import BenchError
+from bench.usage import tail
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A published compile cache.
+
+    Attributes:
+        crate: its name in the registry.
+        version: the version measured.
+        program: the binary that shows it is installed.
+    """
+
+    crate: str
+    version: str
+    program: str
+
+    @property
+    def label(self) -> str:
+        """The name in results."""
+        return f"{self.crate}-{self.version}"
+
+    def root(self, work: Path) -> Path:
+        """Where it is installed: each peer has its own root, since one of them owns the name `kache` too."""
+        return work / "peers" / self.label
+
+    def binary(self, work: Path) -> Path:
+        """Return the path of its program."""
+        return self.root(work) / "bin" / self.program
+
+
+PEERS = (Peer("sccache", "0.19.0", "sccache"), Peer("kache", "2.0.0", "kache"), Peer("mbx", "1.29.1", "mbx"))
+
+
+def install(work: Path, env: Mapping[str, str], jobs: int) -> list[str]:
+    """Install what is missing with `cargo install`, at the lowest priority; return one line a peer.
+
+    A peer that does not build is reported and left out; the others go on.
+    """
+    lines = []
+    for peer in PEERS:
+        if peer.binary(work).is_file():
+            lines.append(f"{peer.label}: already installed")
+            continue
+        print(f"installing {peer.label} …", file=sys.stderr, flush=True)
+        argv = ["nice", "-n", "19", "cargo", "install", peer.crate, "--version", peer.version, "--locked"]
+        # One target directory for all: they share dependencies.
+        argv += ["--root", str(peer.root(work)), "--target-dir", str(work / "peers" / "target"), "--jobs", str(jobs)]
+        done = subprocess.run(
+            argv, env=dict(env), cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        lines.append(f"{peer.label}: " + ("installed" if done.returncode == 0 else f"FAILED\n{tail(done.stderr)}"))
+    shutil.rmtree(work / "peers" / "target", ignore_errors=True)
+    return lines
+
+
+class PeerArm(PlainArm):
+    """A peer used as it asks to be: environment, command, and how its daemon ends."""
+
+    def __init__(
+        self,
+        name: str,
+        base_env: Mapping[str, str],
+        directory: Path,
+        own_env: Callable[[Path], dict[str, str]],
+        cargo: list[str],
+        stop: list[str],
+    ) -> None:
+        super().__init__(base_env)
+        self.name = name
+        self.cargo = cargo
+        self._directory = directory
+        self._own_env = own_env
+        self._stop = stop
+
+    def env(self, checkout: Path) -> dict[str, str]:
+        """Return the environment of a build through the peer, its state kept in the arm's directory."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return self._base_env | self._own_env(self._directory)
+
+    def reset(self) -> None:
+        """End its daemon and remove its state."""
+        self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def stop(self) -> None:
+        """Ask its daemon to end."""
+        if self._stop and self._directory.is_dir():
+            subprocess.run(
+                self._stop,
+                env=self.env(self._directory),
+                cwd=self._directory,
+                capture_output=True,
+                check=False,
+                timeout=60,
+            )
+
+
+def arms(work: Path, base_env: Mapping[str, str]) -> tuple[list[Arm], list[str]]:
+    """Return the arms of the installed peers, and the labels of the absent ones."""
+    present: list[Arm] = []
+    absent: list[str] = []
+    for peer in PEERS:
+        if peer.binary(work).is_file():
+            present.append(_arm(peer, work, base_env))
+        else:
+            absent.append(peer.label)
+    return present, absent
+
+
+def _arm(peer: Peer, work: Path, base_env: Mapping[str, str]) -> PeerArm:
+    program = str(peer.binary(work))
+    state = work / "state" / peer.label
+    if peer.crate == "sccache":
+        # basedirs: without it every path dependency misses in another checkout.
+        return PeerArm(
+            peer.label,
+            base_env,
+            state,
+            lambda home: {
+                "RUSTC_WRAPPER": program,
+                "SCCACHE_DIR": str(home / "cache"),
+                "SCCACHE_CONF": str(home / "none.toml"),
+                "SCCACHE_SERVER_UDS": str(home / "s.sock"),
+                "SCCACHE_BASEDIRS": str(work / "checkouts"),
+                "SCCACHE_CACHE_SIZE": "50G",
+            },
+            ["cargo"],
+            [program, "--stop-server"],
+        )
+    if peer.crate == "kache":
+        # KACHE_SEED_NEW_TARGETS=0: its per-unit path, which is what ours is compared with; seeding copies whole
+        # registry units out of the first checkout's target before cargo asks.
+        return PeerArm(
+            peer.label,
+            base_env,
+            state,
+            lambda home: {
+                "RUSTC_WRAPPER": program,
+                "KACHE_CACHE_DIR": str(home / "cache"),
+                "KACHE_RUNTIME_DIR": str(home / "run"),
+                "KACHE_CONFIG": _empty(home / "config.toml"),
+                "KACHE_LOCAL_ONLY": "1",
+                "KACHE_SEED_NEW_TARGETS": "0",
+            },
+            ["cargo"],
+            [program, "daemon", "stop"],
+        )
+    return PeerArm(
+        peer.label,
+        base_env,
+        state,
+        lambda home: {
+            "MBX_CACHE_DIR": str(home / "cache"),
+            "MBX_TARGET_ROOT": str(home / "targets"),
+            "MBX_DISPLAY": "plain",
+            "XDG_CONFIG_HOME": str(home / "config"),
+        },
+        [program],
+        [],
+    )
+
+
+def _empty(path: Path) -> str:
+    if not path.exists():
+        path.write_text("")
+    return str(path)
+
+
+def main(work: Path, env: Mapping[str, str]) -> int:
+    """Install the peers and say how it went."""
+    work.mkdir(parents=True, exist_ok=True)
+    lines = install(work, env, max(1, (os.cpu_count() or 2) // 2))
+    print("\n".join(lines))
+    if not any(peer.binary(work).is_file() for peer in PEERS):
+        raise BenchError("no peer could be installed", "see above", "check the network and cargo's registry settings")
+    return 0

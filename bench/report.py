@@ -1,0 +1,59 @@
+"""Say in a few lines what a run of the benchmark found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Figures = Mapping[str, Mapping[str, Mapping[str, object]]]
+
+
+def summary_lines(figures: Figures, absent: list[str]) -> list[str]:
+    """Return one line a phase and project: reached or not, the deciding figure, its limit, the path taken."""
+    lines = [""]
+    for phase, projects in figures.items():
+        for project, found in projects.items():
+            state = "ok  " if found.get("ok") else "OVER"
+            lines.append(f"{state} {phase} {project}: {_headline(phase, found)} [{found.get('path', 'no path')}]")
+    if absent:
+        lines.append("absent peers (make bench-peers-install): " + ", ".join(absent))
+    return lines
+
+
+def _headline(phase: str, found: Mapping[str, object]) -> str:
+    if "failed" in found:
+        return f"failed: {found['failed']}"
+    if phase == "cold":
+        wall, cpu = _median(found, "wall_ratio"), _median(found, "cpu_ratio")
+        return f"wall {wall:.3f}, CPU {cpu:.3f} of plain, limit {found['limit']}"
+    if phase == "warm":
+        walls = found["wall_s"]
+        assert isinstance(walls, dict)
+        shown = ", ".join(f"{name} {_median(walls, name):.3f} s" for name in walls)
+        return f"{shown}; limit {found['limit_s']} s for {found['wrapper_calls']} calls; nothing to do: {_noop(found)}"
+    keys = {
+        "hit": ("hit_s", "limit_s"),
+        "disk": ("share_of_first", "share_of_first_shareable", "limit"),
+        "index": ("bytes_per_entry", "entries", "limit_bytes"),
+        "memory": ("curve", "limit_bytes"),
+        "big-store": ("entries", "small", "big"),
+    }[phase]
+    return ", ".join(f"{key} {_last(found.get(key))}" for key in keys)
+
+
+def _last(value: object) -> object:
+    """Return the last point of a curve, anything else as it is."""
+    return value[-1] if isinstance(value, list) and value and isinstance(value[-1], dict) else value
+
+
+def _noop(found: Mapping[str, object]) -> str:
+    noop = found["noop"]
+    assert isinstance(noop, dict)
+    return ", ".join(
+        f"{name.replace('_', ' ')} {'fresh' if state['ok'] else 'NOT FRESH'}" for name, state in noop.items()
+    )
+
+
+def _median(found: Mapping[str, object], key: str) -> float:
+    inner = found[key]
+    assert isinstance(inner, dict)
+    return float(inner["median"])
