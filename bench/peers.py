@@ -60,15 +60,28 @@ def install(work: Path, env: Mapping[str, str], jobs: int) -> list[str]:
             lines.append(f"{peer.label}: already installed")
             continue
         print(f"installing {peer.label} …", file=sys.stderr, flush=True)
-        argv = ["nice", "-n", "19", "cargo", "install", peer.crate, "--version", peer.version, "--locked"]
-        # One target directory for all: they share dependencies.
-        argv += ["--root", str(peer.root(work)), "--target-dir", str(work / "peers" / "target"), "--jobs", str(jobs)]
-        done = subprocess.run(
-            argv, env=dict(env), cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        lines.append(f"{peer.label}: " + ("installed" if done.returncode == 0 else f"FAILED\n{tail(done.stderr)}"))
+        lines.append(f"{peer.label}: {_install(peer, work, env, jobs)}")
     shutil.rmtree(work / "peers" / "target", ignore_errors=True)
     return lines
+
+
+def _install(peer: Peer, work: Path, env: Mapping[str, str], jobs: int) -> str:
+    """Install one peer with its own lock file, or without where the registry lacks a version that file names."""
+    argv = ["nice", "-n", "19", "cargo", "install", peer.crate, "--version", peer.version]
+    # One target directory for all: they share dependencies.
+    argv += ["--root", str(peer.root(work)), "--target-dir", str(work / "peers" / "target"), "--jobs", str(jobs)]
+    done = _cargo([*argv, "--locked"], env, work)
+    if done.returncode and "failed to select a version" in done.stderr:
+        done = _cargo(argv, env, work)
+        if done.returncode == 0:
+            return "installed, with dependencies newer or older than its lock file names"
+    return "installed" if done.returncode == 0 else f"FAILED\n{tail(done.stderr)}"
+
+
+def _cargo(argv: list[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
 
 
 class PeerArm(PlainArm):
