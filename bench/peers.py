@@ -182,7 +182,8 @@ def _arm(peer: Peer, work: Path, base_env: Mapping[str, str]) -> PeerArm:
         state,
         lambda home: {
             "MBX_CACHE_DIR": str(home / "cache"),
-            "MBX_TARGET_ROOT": str(home / "targets"),
+            # Managed targets outlive `rm -r target`: with them an empty target is none.
+            "MBX_TARGET_VIEWS": "false",
             "MBX_DISPLAY": "plain",
             "XDG_CONFIG_HOME": str(home / "config"),
         },
