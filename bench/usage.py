@@ -62,7 +62,8 @@ def run_measured(
     )
     assert child.stdout is not None
     try:
-        output = _drain(child.stdout, on_chunk)
+        with child.stdout:
+            output = _drain(child.stdout, on_chunk)
         _, status, used = os.wait4(child.pid, 0)
     except BaseException:
         _end_group(child)

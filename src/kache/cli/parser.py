@@ -29,6 +29,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
     def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
         raise UsageError(message, fix=f"see {self.prog} --help")
 
 

@@ -161,9 +161,9 @@ class _Reader:
             elif setting.env_only:
                 self.problem(origin, f"{name!r} cannot be set in a file", f"the environment variable {setting.env}")
             else:
-                if setting.type == "path" and isinstance(value, str):
-                    value = str(path.parent / value)  # relative to the file that says it
-                self._take(setting, value, origin)
+                # A path is relative to the file that says it.
+                is_path = setting.type == "path" and isinstance(value, str)
+                self._take(setting, str(path.parent / value) if is_path else value, origin)
 
     def _take(self, setting: Setting, raw: object, origin: str) -> None:
         try:

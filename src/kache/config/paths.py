@@ -1,8 +1,8 @@
 """Where the cache dir, the socket and the configuration files are.
 
-The native launcher computes the socket's place by the same rules from the same environment (docs/explanation/protocol.md,
-"Where the socket is"), so they work on the text of the variables: `Path` would fold `//` and a trailing `/`, and the
-hashes of the two sides would differ.
+The native launcher computes the socket's place by the same rules from the same environment ("Where the socket is" in
+docs/explanation/protocol.md), so they work on the text of the variables: `Path` would fold `//` and a trailing `/`, and
+the hashes of the two sides would differ.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def socket_path(env: Mapping[str, str]) -> Path:
     beside_store = f"{directory}/{SOCKET_NAME}"
     if len(os.fsencode(beside_store)) <= MAX_SOCKET_PATH_BYTES:
         return Path(beside_store)
-    return Path(f"/tmp/kache-{os.getuid()}/{fnv1a64(os.fsencode(directory)):016x}.sock")
+    name = f"{fnv1a64(os.fsencode(directory)):016x}.sock"
+    return Path(f"/tmp/kache-{os.getuid()}", name)  # noqa: S108 - the protocol says so; the directory must be ours
 
 
 def user_config_path(env: Mapping[str, str]) -> Path:

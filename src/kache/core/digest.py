@@ -38,7 +38,8 @@ def hash_file(path: bytes | str | os.PathLike[str]) -> Digest:
     try:
         size = os.fstat(fd).st_size
         if size > _MMAP_BYTES:
-            return blake3().update_mmap(f"/proc/self/fd/{fd}" if os.path.exists("/proc/self/fd") else path).digest()
+            opened = f"/proc/self/fd/{fd}"
+            return blake3().update_mmap(opened if os.path.exists(opened) else os.fsdecode(path)).digest()
         hasher = blake3()
         while chunk := os.read(fd, _MMAP_BYTES):
             hasher.update(chunk)

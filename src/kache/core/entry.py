@@ -33,7 +33,7 @@ class Role(enum.StrEnum):
     RLIB = "rlib"
     RMETA = "rmeta"
     LINKED = "linked"
-    """What a linker or archiver writes and people may change in place: bin, test, dylib, cdylib, proc macro, staticlib."""
+    """What a linker or archiver writes and people may change in place: bin, test, dylib, proc macro, staticlib."""
     DEBUG = "debug"
     """Split debug info: .dwo, .dwp."""
 

@@ -69,7 +69,8 @@ def to_text(rows: list[Row], now_ns: int) -> str:
         for row in rows
     ]
     headings = ["crate", "unit", "size", "hits", "compile", "saved", "unused for", "key"]
-    total = f"{plural(len(rows), 'entry', 'entries')}, {human_bytes(sum(row.bytes for row in rows))} (shared files counted again)"
+    size = human_bytes(sum(row.bytes for row in rows))
+    total = f"{plural(len(rows), 'entry', 'entries')}, {size} (shared files counted again)"
     return f"{table(headings, cells, right=frozenset({2, 3, 4, 5, 6}))}\n\n{total}"
 
 

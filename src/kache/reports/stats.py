@@ -71,7 +71,8 @@ def collect(connection: sqlite3.Connection | None, window: Window, max_bytes: in
 def _count_events(connection: sqlite3.Connection, condition: str, values: list[object], stats: Stats) -> None:
     rows = connection.execute(
         "SELECT outcome, count(*), coalesce(sum(linked_bytes), 0), coalesce(sum(cloned_bytes), 0),"
-        " coalesce(sum(copied_bytes), 0), coalesce(sum(max(coalesce(compile_ms, 0) - coalesce(elapsed_us, 0) / 1000, 0)), 0)"
+        " coalesce(sum(copied_bytes), 0),"
+        " coalesce(sum(max(coalesce(compile_ms, 0) - coalesce(elapsed_us, 0) / 1000, 0)), 0)"
         f" FROM events WHERE {condition} GROUP BY outcome",
         values,
     )
@@ -112,6 +113,7 @@ def to_text(stats: Stats) -> str:
     rate = f" ({100 * hits / asked:.0f} % of {asked})" if asked else ""
     rows = [[name.replace("_", " "), str(stats.outcomes[name])] for name in OUTCOMES]
     store = stats.store
+    taken, budget = human_bytes(store["allocated_bytes"]), human_bytes(store["max_bytes"])
     parts = [
         table(["outcome", "calls"], rows, right=frozenset({1})),
         "\n".join(
@@ -119,8 +121,7 @@ def to_text(stats: Stats) -> str:
                 f"hits      {hits}{rate} in {plural(stats.builds, 'build')}",
                 f"saved     {human_duration(stats.saved_compile_ms / 1000)} of compiling",
                 "restored  " + ", ".join(f"{human_bytes(stats.restore[f'{how}_bytes'])} {how}" for how in _METHODS),
-                f"store     {plural(store['entries'], 'entry', 'entries')}, {human_bytes(store['allocated_bytes'])}"
-                + f" of {human_bytes(store['max_bytes'])}",
+                f"store     {plural(store['entries'], 'entry', 'entries')}, {taken} of {budget}",
             )
         ),
     ]

@@ -85,8 +85,8 @@ def _status(session: Session, action: str) -> Result:
         data = {"running": False, "socket": str(session.config.socket_path)}
         return Result(data, "not running; the first compile starts it", exit_code=1, command=command)
     text = (
-        f"running: pid {answer.get('pid')}, kache {answer.get('version')}, up {human_duration(answer.get('uptime_s', 0))}, "
-        f"{human_bytes(answer.get('rss_bytes', 0))} of memory\n"
+        f"running: pid {answer.get('pid')}, kache {answer.get('version')}, "
+        f"up {human_duration(answer.get('uptime_s', 0))}, {human_bytes(answer.get('rss_bytes', 0))} of memory\n"
         f"requests: {answer.get('requests', 0)}, {answer.get('in_flight', 0)} in flight\n"
         f"socket: {answer.get('socket')}\ncache dir: {answer.get('cache_dir')}"
     )

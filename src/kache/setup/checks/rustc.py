@@ -50,7 +50,7 @@ def _toolchain(around: Surroundings) -> list[Finding]:
 
 def _minor(version: str) -> int:
     """95 of `rustc 1.95.0 (…)`; a version of another form counts as new."""
-    parts = (version.split(" ") + [""])[1].split(".")
+    parts = [*version.split(" "), ""][1].split(".")
     return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else OLDEST_MINOR
 
 

@@ -19,7 +19,8 @@ def check(around: Surroundings) -> list[Finding]:
     if length > MAX_SOCKET_PATH_BYTES:
         why = f"{length} bytes, a socket takes {MAX_SOCKET_PATH_BYTES}; {_NO_DAEMON}"
         return [Finding(FAIL, f"the socket path is too long: {path}", why, "set KACHE_SOCKET_PATH to a shorter one")]
-    if path.parent.parent == Path("/tmp") and path.parent.name == f"kache-{os.getuid()}":
+    in_tmp = path.parent.parent == Path("/tmp")  # noqa: S108 - where the protocol puts a socket with a long path
+    if in_tmp and path.parent.name == f"kache-{os.getuid()}":
         shared = _private_directory(path.parent)
         if shared:
             return [shared]

@@ -1,0 +1,32 @@
+"""What the compile path loads: every module there costs each call without a daemon, and each start of one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src"
+UNWANTED = ("argparse", "rich", "textual", "http", "urllib.request", "email", "ssl", "importlib.metadata", "pydoc")
+
+
+@pytest.mark.parametrize(
+    "module", ["kache.wrapper.__main__", "kache.daemon.__main__", "kache.engine", "kache.ipc.client"]
+)
+def test_the_compile_path_loads_no_command_line_and_no_http(module: str) -> None:
+    loaded = modules_after(f"import {module}")
+    assert not {name for name in loaded if name in UNWANTED or name.startswith(tuple(f"{bad}." for bad in UNWANTED))}
+
+
+def test_the_in_process_engine_needs_no_event_loop() -> None:
+    loaded = modules_after("import kache.wrapper.__main__")
+    assert not loaded & {"asyncio", "uvloop"}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Names in `sys.modules` of a fresh interpreter after a statement."""
+    program = f"import sys; sys.path.insert(0, {str(SRC)!r}); {statement}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())

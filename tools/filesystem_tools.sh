@@ -1,0 +1,27 @@
+#!/bin/sh
+# Before the tests: on a Debian-like machine where we are root, install what the filesystem tests use, as far as it can be
+# had. Those tests skip themselves without it, so nothing here ever fails. KACHE_NO_APT=1 leaves the machine as it is.
+set -u
+
+missing=""
+for pair in mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs gdb:gdb mold:mold; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+done
+[ -n "$missing" ] || exit 0
+
+if [ -n "${KACHE_NO_APT:-}" ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "test: without$missing some tests of other filesystems and linkers are skipped"
+    exit 0
+fi
+
+log="${TMPDIR:-/tmp}/kache-apt-$$.log"
+echo "test: installing$missing with apt-get, for tests of other filesystems and linkers (KACHE_NO_APT=1 to skip them)"
+export DEBIAN_FRONTEND=noninteractive
+{
+    # The second try is for a machine whose package lists are old or were never fetched.
+    # shellcheck disable=SC2086
+    apt-get install -y --no-install-recommends $missing ||
+        { apt-get update && apt-get install -y --no-install-recommends $missing; }
+} >"$log" 2>&1 </dev/null || echo "test: apt-get could not, so those tests are skipped: $(tail -n 1 "$log")"
+rm -f "$log"
+exit 0
