@@ -1,0 +1,1 @@
+"""What kache knows of the compilers it caches: one package a compiler, rustc so far."""

@@ -1,0 +1,1 @@
+"""rustc: its command line (args), its dep-info files (depinfo), its identity (toolchain)."""
