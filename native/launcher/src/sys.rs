@@ -1,0 +1,527 @@
+//! The few libc functions std does not offer, declared by hand (no dependencies), each behind a safe function.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::io;
+use std::os::raw::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::io::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::ptr;
+use std::time::Duration;
+
+pub const SIGHUP: c_int = 1;
+pub const SIGINT: c_int = 2;
+pub const SIGQUIT: c_int = 3;
+pub const SIGKILL: c_int = 9;
+pub const SIGPIPE: c_int = 13;
+pub const SIGTERM: c_int = 15;
+pub const SIG_DFL: usize = 0;
+pub const SIG_IGN: usize = 1;
+
+const EINTR: i32 = 4;
+pub const ENOENT: i32 = 2;
+#[cfg(target_os = "linux")]
+const EAGAIN: i32 = 11;
+#[cfg(not(target_os = "linux"))]
+const EAGAIN: i32 = 35;
+
+pub const POLLIN: i16 = 1;
+const POLLOUT: i16 = 4;
+const WNOHANG: c_int = 1;
+const F_GETFD: c_int = 1;
+const F_SETFD: c_int = 2;
+const FD_CLOEXEC: c_int = 1;
+const HIGHEST_SIGNAL: c_int = 31;
+/// Where the kernel cannot mark all descriptors at once, up to this one is done one by one.
+const HIGHEST_FD: RawFd = 4096;
+
+#[cfg(target_os = "linux")]
+mod os {
+    use super::*;
+    pub const SA_SIGINFO: c_int = 4;
+    pub const SA_RESTART: c_int = 0x1000_0000;
+    pub const SIG_SETMASK: c_int = 2;
+    pub const RLIMIT_CORE: c_int = 4;
+    pub const SOL_SOCKET: c_int = 1;
+    pub const SO_PEERCRED: c_int = 17;
+    pub const SUN_PATH_LEN: usize = 108;
+    pub type SigSet = [c_ulong; 128 / std::mem::size_of::<c_ulong>()];
+    pub type Micros = c_long;
+    pub type PollCount = c_ulong;
+    pub const EMPTY_SET: SigSet = [0; 128 / std::mem::size_of::<c_ulong>()];
+
+    #[repr(C)]
+    pub struct SigAction {
+        pub handler: usize,
+        pub mask: SigSet,
+        pub flags: c_int,
+        pub restorer: usize,
+    }
+
+    #[repr(C)]
+    pub struct SockAddr {
+        pub family: u16,
+        pub path: [u8; SUN_PATH_LEN],
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod os {
+    use super::*;
+    pub const SA_SIGINFO: c_int = 0x40;
+    pub const SA_RESTART: c_int = 2;
+    pub const SIG_SETMASK: c_int = 3;
+    pub const RLIMIT_CORE: c_int = 4;
+    pub const SUN_PATH_LEN: usize = 104;
+    pub type SigSet = u32;
+    pub type Micros = i32;
+    pub type PollCount = c_uint;
+    pub const EMPTY_SET: SigSet = 0;
+
+    #[repr(C)]
+    pub struct SigAction {
+        pub handler: usize,
+        pub mask: SigSet,
+        pub flags: c_int,
+    }
+
+    #[repr(C)]
+    pub struct SockAddr {
+        pub len: u8,
+        pub family: u8,
+        pub path: [u8; SUN_PATH_LEN],
+    }
+}
+
+pub use os::SigSet;
+
+#[repr(C)]
+pub struct TimeVal {
+    seconds: c_long,
+    micros: os::Micros,
+}
+
+#[repr(C)]
+pub struct RawUsage {
+    user: TimeVal,
+    system: TimeVal,
+    max_rss: c_long,
+    rest: [c_long; 13],
+}
+
+#[repr(C)]
+pub struct PollFd {
+    pub fd: RawFd,
+    pub events: i16,
+    pub revents: i16,
+}
+
+#[allow(clashing_extern_declarations)]
+mod c {
+    use super::*;
+    extern "C" {
+        pub static environ: *const *const c_char;
+        pub fn getppid() -> c_int;
+        pub fn getpid() -> c_int;
+        pub fn getuid() -> c_uint;
+        pub fn geteuid() -> c_uint;
+        pub fn kill(pid: c_int, signal: c_int) -> c_int;
+        pub fn sigaction(signal: c_int, new: *const os::SigAction, old: *mut os::SigAction) -> c_int;
+        pub fn signal(signal: c_int, handler: usize) -> usize;
+        pub fn sigprocmask(how: c_int, new: *const SigSet, old: *mut SigSet) -> c_int;
+        pub fn setsid() -> c_int;
+        pub fn fork() -> c_int;
+        pub fn _exit(status: c_int) -> !;
+        pub fn wait4(pid: c_int, status: *mut c_int, options: c_int, usage: *mut RawUsage) -> c_int;
+        pub fn umask(mask: c_uint) -> c_uint;
+        pub fn isatty(fd: c_int) -> c_int;
+        pub fn access(path: *const c_char, mode: c_int) -> c_int;
+        pub fn open(path: *const c_char, flags: c_int, ...) -> c_int;
+        pub fn close(fd: c_int) -> c_int;
+        pub fn dup2(old: c_int, new: c_int) -> c_int;
+        pub fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+        pub fn usleep(micros: c_uint) -> c_int;
+        pub fn execvp(file: *const c_char, argv: *const *const c_char) -> c_int;
+        pub fn poll(fds: *mut PollFd, count: os::PollCount, timeout_ms: c_int) -> c_int;
+        pub fn write(fd: c_int, data: *const c_void, count: usize) -> isize;
+        pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
+        pub fn connect(fd: c_int, address: *const os::SockAddr, length: c_uint) -> c_int;
+        pub fn setrlimit(resource: c_int, limit: *const [u64; 2]) -> c_int;
+        #[cfg(target_os = "linux")]
+        pub fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint) -> c_int;
+        #[cfg(not(target_os = "linux"))]
+        pub fn getpeereid(fd: c_int, uid: *mut c_uint, gid: *mut c_uint) -> c_int;
+        #[cfg(target_os = "linux")]
+        pub fn prctl(option: c_int, ...) -> c_int;
+        #[cfg(target_os = "linux")]
+        pub fn syscall(number: c_long, ...) -> c_long;
+    }
+}
+
+/// The words `main` was given; they live as long as the process.
+///
+/// # Safety
+/// `argv` must be what the C runtime gave to `main`.
+pub unsafe fn words(argv: *const *const c_char) -> Vec<&'static [u8]> {
+    let mut found = Vec::new();
+    let mut next = argv;
+    while !next.is_null() && !(*next).is_null() {
+        found.push(CStr::from_ptr(*next).to_bytes());
+        next = next.add(1);
+    }
+    found
+}
+
+/// The environment as it is, byte for byte. Nothing here changes it while the slices are in use.
+pub fn environment() -> Vec<&'static [u8]> {
+    unsafe { words(c::environ) }
+}
+
+/// Replace this process; returns only the error. `argv` ends with a null pointer.
+///
+/// # Safety
+/// `argv` must point to C strings and a closing null.
+pub unsafe fn exec(argv: *const *const c_char) -> io::Error {
+    c::execvp(*argv, argv);
+    io::Error::last_os_error()
+}
+
+pub fn parent_pid() -> i32 {
+    unsafe { c::getppid() }
+}
+
+pub fn own_pid() -> i32 {
+    unsafe { c::getpid() }
+}
+
+pub fn own_uid() -> u32 {
+    unsafe { c::getuid() }
+}
+
+pub fn current_umask() -> u32 {
+    unsafe {
+        let mask = c::umask(0o077);
+        c::umask(mask);
+        mask as u32
+    }
+}
+
+pub fn is_terminal(fd: RawFd) -> bool {
+    unsafe { c::isatty(fd) == 1 }
+}
+
+/// Whether this user may execute the file; directories too, as access(2) has it.
+pub fn is_executable(path: &CStr) -> bool {
+    unsafe { c::access(path.as_ptr(), 1) == 0 }
+}
+
+/// Give 0, 1 and 2 something to be where the caller closed them, or a socket would become one of them.
+pub fn fill_standard_fds() {
+    for fd in 0..3 {
+        unsafe {
+            if c::fcntl(fd, F_GETFD) == -1 {
+                c::open(b"/dev/null\0".as_ptr().cast(), 2);
+            }
+        }
+    }
+}
+
+/// The inode of the mount namespace, 0 where there is none.
+pub fn mount_namespace() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/mnt").map_or(0, |facts| facts.ino())
+}
+
+// --- signals ---
+
+pub fn send_signal(pid: i32, signal: c_int) {
+    unsafe {
+        c::kill(pid, signal);
+    }
+}
+
+/// Set a disposition (`SIG_DFL`, `SIG_IGN`); gives back the former one.
+pub fn set_disposition(signal: c_int, disposition: usize) -> usize {
+    unsafe { c::signal(signal, disposition) }
+}
+
+/// Install a three-argument handler unless the signal is ignored; gives back the former disposition if it was installed.
+pub fn install_handler(signal: c_int, handler: extern "C" fn(c_int, *const c_int, *const c_void)) -> Option<usize> {
+    unsafe {
+        let mut former = std::mem::zeroed::<os::SigAction>();
+        c::sigaction(signal, ptr::null(), &mut former);
+        if former.handler == SIG_IGN {
+            return None; // nohup and the like: the caller's wish
+        }
+        let mut action = std::mem::zeroed::<os::SigAction>();
+        action.handler = handler as usize;
+        action.flags = os::SA_SIGINFO | os::SA_RESTART;
+        c::sigaction(signal, &action, ptr::null_mut());
+        Some(former.handler)
+    }
+}
+
+pub fn signal_mask() -> SigSet {
+    let mut mask = os::EMPTY_SET;
+    unsafe {
+        c::sigprocmask(os::SIG_SETMASK, ptr::null(), &mut mask);
+    }
+    mask
+}
+
+pub fn set_signal_mask(mask: &SigSet) {
+    unsafe {
+        c::sigprocmask(os::SIG_SETMASK, mask, ptr::null_mut());
+    }
+}
+
+/// End by `signal`, so that the caller sees what it would have seen of the child; without a second core dump.
+pub fn die_by(signal: c_int) {
+    unsafe {
+        c::setrlimit(os::RLIMIT_CORE, &[0, 0]);
+        c::signal(signal, SIG_DFL);
+        set_signal_mask(&os::EMPTY_SET);
+        c::kill(c::getpid(), signal);
+    }
+}
+
+/// In a new child: die with the launcher. False if the launcher is gone already.
+pub fn die_with_parent(launcher: i32) -> bool {
+    #[cfg(target_os = "linux")]
+    unsafe {
+        const PR_SET_PDEATHSIG: c_int = 1;
+        c::prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong);
+    }
+    parent_pid() == launcher
+}
+
+// --- processes ---
+
+/// How a child ended.
+pub struct Ended {
+    pub status: i32,
+    pub user_us: u64,
+    pub system_us: u64,
+    pub max_rss_kib: u64,
+}
+
+/// wait4(2); `None` when `block` is false and the child still runs, or when there is no such child.
+pub fn wait_for(pid: i32, block: bool) -> Option<Ended> {
+    let mut status = 0;
+    let mut usage = unsafe { std::mem::zeroed::<RawUsage>() };
+    loop {
+        let found = unsafe { c::wait4(pid, &mut status, if block { 0 } else { WNOHANG }, &mut usage) };
+        if found == pid {
+            break;
+        }
+        if found == -1 && io::Error::last_os_error().raw_os_error() == Some(EINTR) {
+            continue;
+        }
+        return None;
+    }
+    let micros = |time: &TimeVal| time.seconds as u64 * 1_000_000 + time.micros as u64;
+    let rss_unit = if cfg!(target_os = "linux") { 1 } else { 1024 };
+    Some(Ended {
+        status,
+        user_us: micros(&usage.user),
+        system_us: micros(&usage.system),
+        max_rss_kib: usage.max_rss as u64 / rss_unit,
+    })
+}
+
+/// A descriptor that becomes readable when the child ends; `None` on kernels without (before 5.3).
+pub fn process_fd(pid: i32) -> Option<std::fs::File> {
+    #[cfg(target_os = "linux")]
+    unsafe {
+        const SYS_PIDFD_OPEN: c_long = 434;
+        let fd = c::syscall(SYS_PIDFD_OPEN, pid as c_long, 0 as c_long);
+        if fd >= 0 {
+            return Some(std::fs::File::from_raw_fd(fd as RawFd));
+        }
+    }
+    let _ = pid;
+    None
+}
+
+/// In a new child that becomes a daemon: leave the caller's session, jobserver, umask and signal settings behind.
+///
+/// A second fork makes it nobody's child. The process between stays for at most two seconds and ends as the daemon did
+/// if that ended meanwhile, so that the launcher need not wait for a daemon that could not start.
+pub fn detach() -> io::Result<()> {
+    unsafe {
+        let daemon = c::fork();
+        if daemon == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        if daemon > 0 {
+            watch(daemon);
+        }
+        c::setsid();
+        c::umask(0o077);
+        for signal in 1..=HIGHEST_SIGNAL {
+            c::signal(signal, SIG_DFL);
+        }
+        set_signal_mask(&os::EMPTY_SET);
+    }
+    leave_fds_from(3);
+    Ok(())
+}
+
+unsafe fn watch(daemon: c_int) -> ! {
+    // Among them the pipe by which std learns that exec worked: only the daemon may hold that now.
+    close_fds_from(0);
+    for _ in 0..400 {
+        if let Some(ended) = wait_for(daemon, false) {
+            c::_exit(if ended.status & 0x7f == 0 {
+                ended.status >> 8 & 0xff
+            } else {
+                1
+            });
+        }
+        c::usleep(5_000);
+    }
+    c::_exit(0)
+}
+
+/// In a new child: put `stream` on descriptor 3 and let no other above it through exec.
+pub fn keep_only_as_fd_3(stream: RawFd) -> io::Result<()> {
+    unsafe {
+        if stream != 3 && c::dup2(stream, 3) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        c::fcntl(3, F_SETFD, 0 as c_int);
+    }
+    leave_fds_from(4);
+    Ok(())
+}
+
+/// Mark descriptors close-on-exec; closing them would close std's own error pipe.
+fn leave_fds_from(first: RawFd) {
+    #[cfg(target_os = "linux")]
+    unsafe {
+        const CLOSE_RANGE_CLOEXEC: c_long = 4;
+        if close_range(first, CLOSE_RANGE_CLOEXEC) {
+            return;
+        }
+    }
+    for fd in first..HIGHEST_FD {
+        unsafe {
+            c::fcntl(fd, F_SETFD, FD_CLOEXEC);
+        }
+    }
+}
+
+fn close_fds_from(first: RawFd) {
+    #[cfg(target_os = "linux")]
+    unsafe {
+        if close_range(first, 0) {
+            return;
+        }
+    }
+    for fd in first..HIGHEST_FD {
+        unsafe {
+            c::close(fd);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+unsafe fn close_range(first: RawFd, flags: c_long) -> bool {
+    const SYS_CLOSE_RANGE: c_long = 436;
+    c::syscall(SYS_CLOSE_RANGE, first as c_long, c_uint::MAX as c_long, flags) == 0
+}
+
+// --- descriptors ---
+
+/// poll(2); 0 on a timeout or an interruption.
+pub fn poll(fds: &mut [PollFd], timeout_ms: i32) -> i32 {
+    for fd in fds.iter_mut() {
+        fd.revents = 0;
+    }
+    unsafe { c::poll(fds.as_mut_ptr(), fds.len() as os::PollCount, timeout_ms).max(0) }
+}
+
+/// Write everything to a descriptor, also one that someone else made non-blocking.
+pub fn write_all(fd: RawFd, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        let written = unsafe { c::write(fd, data.as_ptr().cast(), data.len()) };
+        if written >= 0 {
+            data = &data[written as usize..];
+            continue;
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(EINTR) => {}
+            Some(EAGAIN) => {
+                let mut ready = [PollFd {
+                    fd,
+                    events: POLLOUT,
+                    revents: 0,
+                }];
+                poll(&mut ready, -1);
+            }
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Connect to a Unix socket, waiting at most `patience` where its queue is full.
+pub fn connect(path: &OsStr, patience: Duration) -> io::Result<UnixStream> {
+    let bytes = path.as_bytes();
+    if bytes.len() >= os::SUN_PATH_LEN || bytes.contains(&0) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    const AF_UNIX: c_int = 1;
+    const SOCK_STREAM: c_int = 1;
+    #[cfg(target_os = "linux")]
+    const SOCK_CLOEXEC: c_int = 0o2_000_000;
+    #[cfg(not(target_os = "linux"))]
+    const SOCK_CLOEXEC: c_int = 0;
+    unsafe {
+        let fd = c::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if fd == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        let stream = UnixStream::from_raw_fd(fd);
+        if SOCK_CLOEXEC == 0 {
+            c::fcntl(fd, F_SETFD, FD_CLOEXEC);
+        }
+        stream.set_write_timeout(Some(patience))?; // connect(2) keeps to it
+        let mut address = std::mem::zeroed::<os::SockAddr>();
+        address.family = AF_UNIX as _;
+        address.path[..bytes.len()].copy_from_slice(bytes);
+        if c::connect(fd, &address, std::mem::size_of::<os::SockAddr>() as c_uint) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(stream)
+    }
+}
+
+/// Whether the process at the other end is this user's.
+pub fn is_own_peer(stream: &UnixStream) -> bool {
+    let fd = stream.as_raw_fd();
+    #[cfg(target_os = "linux")]
+    unsafe {
+        let mut peer = [0u32; 3]; // pid, uid, gid
+        let mut length = std::mem::size_of_val(&peer) as c_uint;
+        let got = c::getsockopt(
+            fd,
+            os::SOL_SOCKET,
+            os::SO_PEERCRED,
+            peer.as_mut_ptr().cast(),
+            &mut length,
+        );
+        got == 0 && peer[1] == c::geteuid()
+    }
+    #[cfg(not(target_os = "linux"))]
+    unsafe {
+        let (mut uid, mut gid) = (0, 0);
+        c::getpeereid(fd, &mut uid, &mut gid) == 0 && uid == c::geteuid()
+    }
+}
+
+/// A variable as text of any bytes; `None` when unset or empty.
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
