@@ -8,6 +8,17 @@ from typing import NamedTuple
 from kache.core.outcome import Reason
 
 
+def program_stem(path: bytes) -> bytes:
+    """File name of a program without a `.exe`."""
+    return path.rpartition(b"/")[2].removesuffix(b".exe")
+
+
+def is_rustc_name(path: bytes) -> bool:
+    """Whether a program is called like rustc (`rustc`, `rustc-1.63`) or clippy-driver."""
+    stem = program_stem(path)
+    return stem.startswith(b"rustc") or stem == b"clippy-driver"
+
+
 class Refusal(NamedTuple):
     """Why a call is not cached."""
 
@@ -128,4 +139,4 @@ class Invocation:
     @property
     def is_clippy(self) -> bool:
         """The compiler is clippy-driver."""
-        return self.compiler.rpartition(b"/")[2] in (b"clippy-driver", b"clippy-driver.exe")
+        return program_stem(self.compiler) == b"clippy-driver"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kache.compilers.rustc.invocation import Refusal
 from kache.core.outcome import Reason
 
-# The kernel takes argv and environment of 2 MiB together (a quarter of the usual 8 MiB stack); leave half to the latter.
+# Linux takes 2 MiB of arguments and environment together (a quarter of the usual stack); half is left to the latter.
 _ARGV_BYTES = 1 << 20
 
 

@@ -1,0 +1,127 @@
+"""Content of a toolchain's files: what of it decides which code rustc makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from kache.core.digest import Digest, hash_bytes, hash_parts
+
+_SAMPLE_BYTES = 1 << 16
+
+Hash = Callable[[bytes], Digest]
+"""Digest of a file's content by path; raises OSError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Digest of the files that matter.
+
+    Attributes:
+        digest: does not depend on where the toolchain lies.
+        watch: paths whose stat tells when the digest is no longer true.
+    """
+
+    digest: Digest
+    watch: tuple[bytes, ...]
+
+
+def find_drivers(sysroot: bytes, library_path: bytes) -> list[bytes]:
+    """Every librustc_driver the dynamic loader could take, in its order.
+
+    Args:
+        sysroot: of the toolchain.
+        library_path: LD_LIBRARY_PATH of the call; searched only where the sysroot has none.
+    """
+    lib = sysroot + b"/lib"
+    multiarch = [lib + b"/" + name for name in _names(lib) if name.endswith((b"-linux-gnu", b"-linux-gnueabihf"))]
+    for directories in ([lib, sysroot + b"/lib64", *multiarch], [part for part in library_path.split(b":") if part]):
+        found = [
+            directory + b"/" + name
+            for directory in directories
+            for name in _names(directory)
+            if name.startswith(b"librustc_driver")
+        ]
+        if found:
+            return found
+    return []
+
+
+def read_content(sysroot: bytes, programs: Iterable[bytes], drivers: list[bytes], hash_file: Hash) -> Content:
+    """Read what identifies a toolchain: its programs, driver and LLVM whole, its target libraries by samples.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    whole = [*programs, *drivers, *_llvm(drivers)]
+    parts = [part for path in whole for part in (os.path.basename(path), hash_file(path))]
+    watch = list(whole)
+    rustlib = sysroot + b"/lib/rustlib"
+    # With rust-src, messages quote the standard library and debug info names its real place.
+    source = rustlib + b"/src/rust/library"
+    parts.append(b"rust-src" if os.path.exists(source) else b"")
+    watch += [rustlib, source]
+    for target in sorted(_names(rustlib)):
+        for kind in (b"lib", b"bin", b"codegen-backends"):
+            directory = b"/".join((rustlib, target, kind))
+            if target in (b"src", b"etc") or not os.path.isdir(directory):
+                continue
+            watch.append(directory)
+            for path in _files(directory):
+                is_program = os.path.basename(path) == b"rust-lld"
+                parts += [path.removeprefix(rustlib), hash_file(path) if is_program else _sample(path)]
+                if is_program:
+                    watch.append(path)
+    return Content(hash_parts(parts), tuple(dict.fromkeys(watch)))
+
+
+def custom_sysroot(sysroot: bytes) -> Content:
+    """Content of a sysroot given by --sysroot: its target libraries.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return read_content(sysroot, (), [], _sample)
+
+
+def _llvm(drivers: list[bytes]) -> list[bytes]:
+    """LLVM libraries beside the drivers; of several only those a driver names (a distribution has many)."""
+    directories = dict.fromkeys(os.path.dirname(driver) for driver in drivers)
+    found = [path + b"/" + name for path in directories for name in sorted(_names(path)) if name.startswith(b"libLLVM")]
+    files = {os.path.realpath(path): path for path in found}
+    if len(files) < 2:
+        return list(files.values())
+    return [path for path in files.values() if any(_mentions(driver, os.path.basename(path)) for driver in drivers)]
+
+
+def _mentions(driver: bytes, name: bytes) -> bool:
+    import mmap
+
+    with open(driver, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return text.find(b"\0" + name + b"\0") >= 0
+
+
+def _sample(path: bytes) -> Digest:
+    """Size, beginning and end: an archive begins with its symbols, metadata ends with the crate's hash."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(_SAMPLE_BYTES)
+        file.seek(max(size - _SAMPLE_BYTES, 0))
+        return hash_bytes(b"%d:" % size + head + file.read(_SAMPLE_BYTES))
+
+
+def _names(directory: bytes) -> list[bytes]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def _files(directory: bytes) -> Iterator[bytes]:
+    for name in sorted(_names(directory)):
+        path = directory + b"/" + name
+        if os.path.isdir(path):
+            yield from _files(path)
+        elif os.path.isfile(path):
+            yield path

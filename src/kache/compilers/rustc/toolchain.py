@@ -1,0 +1,316 @@
+"""Which toolchain a call uses, by content: never by its version text alone.
+
+Finding out costs two starts of rustc and reading 350 MB once; afterwards a call costs a few stats. `export` and
+`restore` carry the result over a restart.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from kache.compilers.rustc.invocation import Refusal, is_rustc_name, program_stem
+from kache.compilers.rustc.sysroot import find_drivers, read_content
+from kache.core.digest import Digest, hash_file, hash_parts
+from kache.core.entry import FileIdentity
+from kache.core.outcome import Reason
+
+_TIMEOUT_S = 20
+_REFUSED_S = 30.0
+"""A toolchain that failed is not asked again for so long, unless one of its files changes."""
+_MAX_CALLS = 512
+_RUSTUP_ENV = (b"RUSTUP_TOOLCHAIN", b"RUSTUP_HOME", b"HOME")
+
+Watch = tuple[tuple[bytes, FileIdentity | None], ...]
+"""Paths with what stat said, None for one that must not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """A toolchain that was identified.
+
+    Attributes:
+        identity: digest of compiler, driver, LLVM, standard libraries and version text; the same wherever it lies.
+        sysroot: as rustc reports it.
+        host: host triple.
+        release: (1, 95).
+        verbose_version: all of `rustc -vV`.
+        real_rustc: absolute path of rustc behind proxies and symlinks.
+    """
+
+    identity: Digest
+    sysroot: bytes
+    host: str
+    release: tuple[int, int]
+    verbose_version: str
+    real_rustc: bytes
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    binary: bytes
+    loader: bytes
+    watch: tuple[tuple[bytes, tuple[int, ...] | None], ...]
+    toolchain: Toolchain
+
+
+class _FailedError(Exception):
+    pass
+
+
+class Toolchains:
+    """Identifies toolchains and remembers them.
+
+    Not thread safe: one thread asks. The first question about a toolchain blocks for about 0.2 s.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._hash = _FileHash()
+        # what a call says of its compiler -> (watch, answer, when)
+        self._calls: dict[tuple[bytes | None, ...], tuple[Watch, Toolchain | Refusal, float]] = {}
+        # (real binary, where the loader finds the driver) -> (watch, answer)
+        self._binaries: dict[tuple[bytes, bytes], tuple[Watch, Toolchain]] = {}
+
+    def identify(self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> Toolchain | Refusal:
+        """The toolchain behind a compiler.
+
+        Args:
+            compiler: argv[0] of the call: rustc or clippy-driver, by path or by name.
+            env: the caller's environment.
+            cwd: the caller's working directory.
+
+        Returns:
+            The toolchain; NOT_RUSTC for anything else (it is not run), TOOLCHAIN if it fails to say what it is.
+        """
+        if not is_rustc_name(compiler):
+            return Refusal(Reason.NOT_RUSTC, os.fsdecode(compiler))
+        get = env.get
+        rustup = get(b"RUSTUP_TOOLCHAIN")
+        named = b"/" not in compiler
+        asked = (
+            compiler,
+            get(b"PATH") if named else None,
+            get(b"LD_LIBRARY_PATH"),
+            rustup,
+            get(b"RUSTUP_HOME"),
+            get(b"HOME"),
+            cwd if named or rustup is None or compiler[:1] != b"/" else None,
+        )
+        known = self._calls.get(asked)
+        if known is not None:
+            watch, answer, asked_at = known
+            fresh = isinstance(answer, Toolchain) or self._clock() - asked_at < _REFUSED_S
+            if fresh and _holds(watch):
+                return answer
+        watched: list[bytes] = []
+        try:
+            answer = self._find(compiler, env, cwd, watched)
+        except (OSError, ValueError, subprocess.SubprocessError, _FailedError) as error:
+            answer = Refusal(Reason.TOOLCHAIN, f"{os.fsdecode(compiler)}: {error}")
+        if len(self._calls) >= _MAX_CALLS:
+            self._calls.pop(next(iter(self._calls)))
+        self._calls[asked] = (_look(dict.fromkeys(watched)), answer, self._clock())
+        return answer
+
+    def export(self) -> bytes:
+        """What is known of binaries, for `restore` after a restart."""
+        rows = [
+            _Row(binary, loader, tuple((path, tuple(found) if found else None) for path, found in watch), toolchain)
+            for (binary, loader), (watch, toolchain) in self._binaries.items()
+        ]
+        return msgspec.msgpack.encode(rows)
+
+    def restore(self, blob: bytes) -> int:
+        """Take over what `export` gave; a blob of another version is ignored.
+
+        Returns:
+            Number of toolchains known. Each is still compared with its files before it is used.
+        """
+        try:
+            rows = msgspec.msgpack.decode(blob, type=list[_Row])
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            return 0
+        for row in rows:
+            watch = tuple((path, FileIdentity(*found) if found else None) for path, found in row.watch)
+            self._binaries.setdefault((row.binary, row.loader), (watch, row.toolchain))
+        return len(rows)
+
+    # ---- slow paths
+
+    def _find(
+        self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, watched: list[bytes]
+    ) -> Toolchain | Refusal:
+        path = _resolve(compiler, env, cwd, watched)
+        binary = os.path.realpath(path)
+        run_env = {**env, b"KACHE_DISABLED": b"1"}  # should that "rustc" lead back to kache
+        if _is_rustup_proxy(path, binary):
+            watched += _rustup_files(env, cwd)
+            sysroot = _run([path, b"--print", b"sysroot"], run_env, cwd).rstrip(b"\n")
+            binary = os.path.realpath(sysroot + b"/bin/" + os.path.basename(path))
+            watched.append(binary)
+        loader = self._loader(env.get(b"LD_LIBRARY_PATH", b""))
+        known = self._binaries.get((binary, loader))
+        if known is None or not _holds(known[0]):
+            known = self._identify_binary(binary, loader, run_env, cwd)
+            self._binaries[binary, loader] = known
+        watched += [watch[0] for watch in known[0]]
+        return known[1]
+
+    def _loader(self, library_path: bytes) -> bytes:
+        """Directory of LD_LIBRARY_PATH that holds a driver of a toolchain known, if it is no toolchain's own."""
+        if not library_path:
+            return b""
+        drivers = {path for watch, _ in self._binaries.values() for path, _ in watch if b"/librustc_driver" in path}
+        names = {os.path.basename(path) for path in drivers}
+        for directory in library_path.split(b":"):
+            for name in names:
+                path = directory + b"/" + name
+                if path not in drivers and os.path.exists(path):
+                    return directory
+        return b""
+
+    def _identify_binary(
+        self, binary: bytes, loader: bytes, env: Mapping[bytes, bytes], cwd: bytes
+    ) -> tuple[Watch, Toolchain]:
+        is_clippy = program_stem(binary) == b"clippy-driver"
+        as_rustc = [binary, b"--rustc"] if is_clippy else [binary]
+        verbose = _run([*as_rustc, b"-vV"], env, cwd).decode()
+        sysroot = _run([*as_rustc, b"--print", b"sysroot"], env, cwd).rstrip(b"\n")
+        host, release = _facts(verbose)
+        drivers = find_drivers(sysroot, env.get(b"LD_LIBRARY_PATH", b""))
+        if loader:
+            drivers = [loader + b"/" + name for name in os.listdir(loader) if name.startswith(b"librustc_driver")]
+        if not drivers:
+            raise _FailedError(f"no librustc_driver under {os.fsdecode(sysroot)}")
+        rustc = _rustc_beside(binary, sysroot) if is_clippy else binary
+        programs = tuple(dict.fromkeys((binary, rustc)))
+        content = read_content(sysroot, programs, drivers, self._hash)
+        watch = _look(content.watch)
+        self._hash.check(watch)
+        identity = hash_parts((b"rustc", verbose.encode(), content.digest))
+        return watch, Toolchain(identity, sysroot, host, release, verbose, rustc)
+
+
+class _FileHash:
+    """Hashes files once: rustc and clippy-driver share a driver. Remembers what a file was before it was read."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[FileIdentity, Digest]] = {}
+
+    def __call__(self, path: bytes) -> Digest:
+        identity = FileIdentity.of(os.stat(path))
+        known = self._known.get(path)
+        if known is None or known[0] != identity:
+            known = self._known[path] = identity, hash_file(path)
+        return known[1]
+
+    def check(self, watch: Watch) -> None:
+        """Refuse if a file changed since it was read."""
+        for path, found in watch:
+            if path in self._known and self._known[path][0] != found:
+                raise _FailedError(f"{os.fsdecode(path)} changed while it was read")
+
+
+def _holds(watch: Watch) -> bool:
+    for path, expected in watch:
+        try:
+            found = os.stat(path)
+        except OSError:
+            if expected is not None:
+                return False
+            continue
+        if expected is None or expected != (
+            found.st_dev,
+            found.st_ino,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+        ):
+            return False
+    return True
+
+
+def _look(paths: Iterable[bytes]) -> Watch:
+    looked: list[tuple[bytes, FileIdentity | None]] = []
+    for path in paths:
+        try:
+            looked.append((path, FileIdentity.of(os.stat(path))))
+        except OSError:
+            looked.append((path, None))
+    return tuple(looked)
+
+
+def _resolve(compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, watched: list[bytes]) -> bytes:
+    """Absolute path of the compiler; every place looked at is watched."""
+    if b"/" in compiler:
+        path = os.path.join(cwd, compiler)
+        watched.append(path)
+        return path
+    for directory in env.get(b"PATH", os.defpath.encode()).split(b":"):
+        path = os.path.join(cwd, directory, compiler)
+        watched.append(path)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise _FailedError("not found on PATH")
+
+
+def _is_rustup_proxy(path: bytes, binary: bytes) -> bool:
+    """Rustup names itself, or stands beside its proxies: as the same inode, or as a copy of the same size."""
+    if program_stem(binary) in (b"rustup", b"rustup-init"):
+        return True
+    try:
+        own = os.stat(binary)
+        rustup = os.stat(os.path.dirname(path) + b"/rustup")
+    except OSError:
+        return False
+    return (own.st_dev, own.st_ino) == (rustup.st_dev, rustup.st_ino) or own.st_size == rustup.st_size
+
+
+def _rustup_files(env: Mapping[bytes, bytes], cwd: bytes) -> list[bytes]:
+    """Files that decide which toolchain rustup takes."""
+    if env.get(b"RUSTUP_TOOLCHAIN"):
+        return []
+    home = env.get(b"RUSTUP_HOME") or env.get(b"HOME", b"") + b"/.rustup"
+    files = [home + b"/settings.toml"]
+    directory = cwd
+    while True:
+        files += [os.path.join(directory, name) for name in (b"rust-toolchain", b"rust-toolchain.toml")]
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return files
+        directory = parent
+
+
+def _rustc_beside(binary: bytes, sysroot: bytes) -> bytes:
+    for directory in (os.path.dirname(binary), sysroot + b"/bin"):
+        if os.path.isfile(directory + b"/rustc"):
+            return os.path.realpath(directory + b"/rustc")
+    return binary
+
+
+def _run(command: list[bytes], env: Mapping[bytes, bytes], cwd: bytes) -> bytes:
+    done = subprocess.run(
+        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise _FailedError(f"ended with status {done.returncode}" + (f": {said[-300:]}" if said else ""))
+    return done.stdout
+
+
+def _facts(verbose: str) -> tuple[str, tuple[int, int]]:
+    """Host triple and release out of `rustc -vV`."""
+    host = re.search(r"^host: (\S+)$", verbose, re.MULTILINE)
+    release = re.search(r"^release: (\d+)\.(\d+)\.", verbose, re.MULTILINE)
+    if not verbose.startswith("rustc ") or host is None or release is None:
+        raise _FailedError(f"does not answer -vV as rustc does: {verbose[:100]!r}")
+    return host[1], (int(release[1]), int(release[2]))
