@@ -168,6 +168,8 @@ def _pip(*arguments: str) -> None:
         "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         # Building the wrapper must not need a wrapper; empty overrides one in the user's cargo configuration.
         "RUSTC_WRAPPER": "",
+        # Not the crate's own: maturin moves the program away from where cargo put it.
+        "CARGO_TARGET_DIR": str(ROOT / "build" / "launcher"),
     }
     for attempt in (1, 2):
         if subprocess.run(argv, cwd=ROOT, env=env, check=False).returncode == 0:
