@@ -1,0 +1,66 @@
+"""One question to the daemon and its answer, for the command line."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+from kache.errors import DaemonUnreachableError
+from kache.ipc.protocol import HEADER_SIZE, Control, ProtocolError, Reply, decode, parse_header
+
+_PEER = struct.Struct("3i")  # pid, uid, gid
+
+
+def control(socket_path: Path, message: dict[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
+    """Send a command to the daemon.
+
+    Args:
+        socket_path: where it listens.
+        message: `{"op": ...}` and what the op needs.
+        timeout_s: longest silence.
+
+    Returns:
+        Its reply.
+
+    Raises:
+        DaemonUnreachableError: nobody listens, somebody else's process does, or it does not answer in time or sense.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(socket_path))
+            if not _is_own_peer(connection):
+                raise DaemonUnreachableError(
+                    f"the process on {socket_path} belongs to another user",
+                    fix="set KACHE_SOCKET_PATH to a place of your own",
+                )
+            connection.sendall(Control(message).encode())
+            kind, length = parse_header(_receive(connection, HEADER_SIZE))
+            reply = decode(kind, _receive(connection, length))
+        except (OSError, ProtocolError) as error:
+            raise DaemonUnreachableError(f"no daemon answers on {socket_path}", why=str(error)) from error
+    if not isinstance(reply, Reply):
+        raise DaemonUnreachableError(f"the daemon on {socket_path} answered with something else than a reply")
+    return reply.message
+
+
+def _receive(connection: socket.socket, count: int) -> bytes:
+    parts = []
+    while count:
+        part = connection.recv(min(count, 1 << 20))
+        if not part:
+            raise ConnectionError("it closed the connection without an answer")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _is_own_peer(connection: socket.socket) -> bool:
+    if sys.platform != "linux":
+        return True  # the directory's mode guards it
+    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return bool(uid == os.geteuid())

@@ -1,0 +1,134 @@
+"""Start and stop the daemon from the command line; the launcher starts it by itself in the same way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kache import __version__
+from kache.config.paths import socket_path
+from kache.errors import DaemonUnreachableError
+from kache.ipc.client import control
+
+START_LIMIT_S = 10.0
+STOP_LIMIT_S = 30.0
+EXIT_OTHER_VERSION = 86
+"""Exit status of `kache.daemon` and `kache.wrapper` when the launcher is of another version."""
+
+_POLL_S = 0.01
+_ASK_TIMEOUT_S = 2.0
+# What the daemon keeps of the environment; the launcher has the same list (native/launcher/src/python.rs).
+_KEPT = frozenset({"HOME", "USER", "LOGNAME", "PATH", "LANG", "RUSTUP_HOME", "CARGO_HOME"})
+_KEPT_PREFIXES = ("LC_", "XDG_", "KACHE_", "AWS_", "SSL_CERT_")
+_KEPT_SUFFIXES = ("_PROXY", "_proxy")
+
+
+def start_daemon(env: Mapping[str, str]) -> None:
+    """Start the daemon and wait until it answers; one that runs already is fine.
+
+    Args:
+        env: the caller's environment; the daemon gets the variables it needs of it.
+
+    Raises:
+        DaemonUnreachableError: it ended, or did not answer within `START_LIMIT_S`.
+    """
+    place = socket_path(env)
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-m", "kache.daemon", "--launcher-version", __version__],
+        env=daemon_environment(env),
+        cwd="/",
+        umask=0o077,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_default_signals,  # noqa: PLW1509 - the command line has one thread
+    )
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if _ask(place) is not None:
+            process.returncode = process.poll() or 0  # it outlives us: no "still running" warning when collected
+            return
+        # Status 0: another one has the cache dir, and is about to answer.
+        if process.poll():
+            raise DaemonUnreachableError("the daemon did not start", why=_why(process.returncode), fix=_FIX)
+        time.sleep(_POLL_S)
+    process.returncode = process.poll() or 0
+    raise DaemonUnreachableError(
+        "the daemon was started and does not answer", why=f"nothing on {place} after {START_LIMIT_S:.0f} s", fix=_FIX
+    )
+
+
+def stop_daemon(env: Mapping[str, str]) -> None:
+    """Have the daemon finish its work and exit, and wait for that.
+
+    Raises:
+        DaemonUnreachableError: none answers, or it still runs after `STOP_LIMIT_S`.
+    """
+    place = socket_path(env)
+    status = control(place, {"op": "status"})
+    control(place, {"op": "stop"})
+    pid = int(status.get("pid", 0))
+    deadline = time.monotonic() + STOP_LIMIT_S
+    while time.monotonic() < deadline:
+        if not (_runs(pid) if pid else place.exists()):
+            return
+        time.sleep(_POLL_S)
+    raise DaemonUnreachableError(
+        f"the daemon (pid {pid}) still runs {STOP_LIMIT_S:.0f} s after it was told to stop",
+        fix="see kache daemon log; kill the pid if it hangs",
+    )
+
+
+def daemon_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables the daemon keeps: nothing of one build or one shell may stay in it."""
+    return {
+        name: value
+        for name, value in env.items()
+        if name in _KEPT or name.startswith(_KEPT_PREFIXES) or name.endswith(_KEPT_SUFFIXES)
+    }
+
+
+_FIX = "see kache daemon log, and kache doctor; builds go on without it"
+
+
+def _why(exit_code: int) -> str:
+    if exit_code == EXIT_OTHER_VERSION:
+        return f"{sys.executable} has a kache of another version than {__version__}"
+    return f"it ended with status {exit_code}"
+
+
+def _ask(place: Path) -> dict[str, Any] | None:
+    try:
+        return control(place, {"op": "status"}, timeout_s=_ASK_TIMEOUT_S)
+    except DaemonUnreachableError:
+        return None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return not sys.platform.startswith("linux")
+    return state not in (b"Z", b"X")  # ended, and only its parent has not looked
+
+
+def _default_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue
