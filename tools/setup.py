@@ -58,16 +58,20 @@ def main() -> int:
 
 def install_tools() -> None:
     """Make the environment and install what kache depends on and what its developers use."""
-    wanted = _tools_digest()
-    if _stamp().get("tools") == wanted and _runs(PYTHON):
-        return
-    say(f"making .venv with Python {sys.version.split()[0]}")
-    shutil.rmtree(VENV, ignore_errors=True)
-    venv.EnvBuilder(with_pip=True, symlinks=True).create(VENV)
+    stamp = _stamp()
+    # The path too: scripts of an environment name the directory it was made in.
+    place = _digest([str(VENV), sys.version])
+    if stamp.get("venv") != place or not _runs(PYTHON):
+        say(f"making .venv with Python {sys.version.split()[0]}")
+        shutil.rmtree(VENV, ignore_errors=True)
+        venv.EnvBuilder(with_pip=True, symlinks=True).create(VENV)
+        stamp = {"venv": place}
     requirements = _requirements()
-    say(f"installing {', '.join(requirements)}")
-    _pip("install", "--quiet", *requirements)
-    _write_stamp({"tools": wanted})
+    wanted = _digest(requirements)
+    if stamp.get("tools") != wanted:
+        say(f"installing {', '.join(requirements)}")
+        _pip("install", "--quiet", *requirements)
+        _write_stamp({**stamp, "tools": wanted})
 
 
 def install_package() -> None:
@@ -110,11 +114,6 @@ def source_files() -> Iterator[Path]:
 def _requirements() -> list[str]:
     project = tomllib.loads(PROJECT.read_text())["project"]
     return [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-
-
-def _tools_digest() -> str:
-    # The path too: scripts of an environment name the directory it was made in.
-    return _digest([str(VENV), sys.version, *_requirements()])
 
 
 def _package_digest() -> str:

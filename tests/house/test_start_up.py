@@ -28,5 +28,6 @@ def test_the_in_process_engine_needs_no_event_loop() -> None:
 def modules_after(statement: str) -> set[str]:
     """Names in `sys.modules` of a fresh interpreter after a statement."""
     program = f"import sys; sys.path.insert(0, {str(SRC)!r}); {statement}; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
     return set(run.stdout.split())
