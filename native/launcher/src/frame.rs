@@ -260,3 +260,159 @@ fn pairs(flat: Vec<Vec<u8>>) -> Result<Vec<Replacement>, Malformed> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use std::fs;
+
+    /// The frames that tests/unit/test_protocol.py writes and reads.
+    fn golden() -> HashMap<String, Vec<u8>> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/frames.txt");
+        let text = fs::read_to_string(path).unwrap();
+        text.lines()
+            .map(|line| {
+                let (name, hex) = line.split_once('\t').unwrap();
+                let bytes = (0..hex.len())
+                    .step_by(2)
+                    .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+                (name.to_string(), bytes.collect())
+            })
+            .collect()
+    }
+
+    fn read(frame: &[u8]) -> Result<Answer, Malformed> {
+        let mut header = [0; HEADER_SIZE];
+        header.copy_from_slice(&frame[..HEADER_SIZE]);
+        let (kind, length) = parse_header(&header)?;
+        assert_eq!(length, frame.len() - HEADER_SIZE);
+        decode(kind, &frame[HEADER_SIZE..])
+    }
+
+    fn owned(items: &[&[u8]]) -> Vec<Vec<u8>> {
+        items.iter().map(|item| item.to_vec()).collect()
+    }
+
+    #[test]
+    fn requests_are_the_golden_ones() {
+        let request = Request {
+            pid: 4321,
+            ppid: 4320,
+            umask: 0o022,
+            flags: STDERR_IS_TERMINAL | STDOUT_IS_TERMINAL,
+            mount_ns: 4026531841,
+            launcher_version: "0.1.0",
+            cwd: b"/home/me/\xff",
+            argv: &[b"rustc", b"--crate-name", b"caf\xe9", b""],
+            env: &[b"PATH=/bin", b"EMPTY=", b"ODD"],
+        };
+        assert_eq!(request.encode().unwrap(), golden()["request"]);
+        let empty = Request {
+            pid: 0,
+            ppid: 0,
+            umask: 0,
+            flags: 0,
+            mount_ns: 0,
+            launcher_version: "",
+            cwd: b"",
+            argv: &[],
+            env: &[],
+        };
+        assert_eq!(empty.encode().unwrap(), golden()["request-empty"]);
+    }
+
+    #[test]
+    fn done_is_the_golden_one() {
+        let done = Done {
+            token: 7,
+            wait_status: -1,
+            user_us: 1,
+            sys_us: 2,
+            max_rss_kib: 3,
+            wall_us: 1 << 40,
+            stdout: b"",
+            stderr: b"error\n",
+        };
+        assert_eq!(done.encode().unwrap(), golden()["done"]);
+    }
+
+    #[test]
+    fn answers_are_read() {
+        let golden = golden();
+        let hit = Answer::Hit {
+            exit_code: 0,
+            stdout: b"out\n".to_vec(),
+            stderr: b"\x00\xff\n".to_vec(),
+        };
+        assert_eq!(read(&golden["hit"]), Ok(hit));
+        assert_eq!(read(&golden["pass"]), Ok(Answer::Pass));
+        assert_eq!(read(&golden["busy"]), Ok(Answer::Busy));
+        assert_eq!(read(&golden["wait"]), Ok(Answer::Wait { seconds: 90 }));
+        let run = Run {
+            token: u64::MAX,
+            flags: WAIT_FOR_CLOSE,
+            argv: owned(&[b"rustc", b"", b"-"]),
+            env_set: owned(&[b"A=1", b"B="]),
+            env_unset: owned(&[b"C"]),
+            replacements: vec![
+                (b"/proc/self/cwd".to_vec(), b"/home/me".to_vec()),
+                (b"/x".to_vec(), b"".to_vec()),
+            ],
+            unlink: owned(&[b"/t/\xfe.rmeta"]),
+        };
+        assert_eq!(read(&golden["run"]), Ok(Answer::Run(run)));
+        let bare = Run {
+            argv: owned(&[b"true"]),
+            ..Run::default()
+        };
+        assert_eq!(read(&golden["run-bare"]), Ok(Answer::Run(bare)));
+    }
+
+    #[test]
+    fn what_only_the_launcher_or_the_command_line_sends_is_no_answer() {
+        for name in ["request", "done", "control", "reply"] {
+            assert_eq!(read(&golden()[name]), Err(Malformed), "{}", name);
+        }
+    }
+
+    #[test]
+    fn a_frame_cut_short_or_too_long_is_malformed() {
+        for (name, frame) in golden() {
+            let body = &frame[HEADER_SIZE..];
+            for length in 0..body.len() {
+                assert_eq!(decode(frame[5], &body[..length]), Err(Malformed), "{} {}", name, length);
+            }
+            let longer = [body, b"\0"].concat();
+            assert_eq!(decode(frame[5], &longer), Err(Malformed), "{}", name);
+        }
+    }
+
+    #[test]
+    fn headers_of_others_are_malformed() {
+        let good = *b"KCHE\x01\x04\0\0\0\0\0\0";
+        assert_eq!(parse_header(&good), Ok((PASS, 0)));
+        for (at, value) in [(0, b'k'), (4, 2), (6, 1), (7, 1), (11, 5)] {
+            let mut bad = good;
+            bad[at] = value;
+            assert_eq!(parse_header(&bad), Err(Malformed), "{}", at);
+        }
+    }
+
+    #[test]
+    fn a_request_too_long_is_none() {
+        let long = vec![b'x'; MAX_BODY];
+        let request = Request {
+            pid: 0,
+            ppid: 0,
+            umask: 0,
+            flags: 0,
+            mount_ns: 0,
+            launcher_version: "",
+            cwd: b"",
+            argv: &[&long],
+            env: &[],
+        };
+        assert!(request.encode().is_none());
+    }
+}

@@ -44,44 +44,33 @@ fn continues_component(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{replace, Replacement};
+    use super::replace;
+    use std::fs;
 
-    fn pairs(flat: &[(&str, &str)]) -> Vec<Replacement> {
-        flat.iter()
-            .map(|(from, to)| (from.as_bytes().to_vec(), to.as_bytes().to_vec()))
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
             .collect()
     }
 
-    fn check(text: &str, replacements: &[(&str, &str)], expected: &str) {
-        let replaced = replace(text.as_bytes(), &pairs(replacements));
-        assert_eq!(String::from_utf8_lossy(&replaced), expected);
+    /// name, text, expected, from, to, from, to …: written and read by tests/unit/test_protocol.py too.
+    #[test]
+    fn the_golden_ones() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/replacements.txt");
+        for line in fs::read_to_string(path).unwrap().lines() {
+            let (name, rest) = line.split_once('\t').unwrap();
+            let parts: Vec<Vec<u8>> = rest.split('\t').map(bytes).collect();
+            let pairs: Vec<_> = parts[2..]
+                .chunks(2)
+                .map(|pair| (pair[0].clone(), pair[1].clone()))
+                .collect();
+            assert_eq!(replace(&parts[0], &pairs), parts[1], "{}", name);
+        }
     }
 
     #[test]
-    fn whole_components_only() {
-        check(
-            "/ws/a /ws2/a /ws-b /ws",
-            &[("/ws", "/home/me")],
-            "/home/me/a /ws2/a /ws-b /home/me",
-        );
-        check("\"/ws\\n\" /ws:1 /wsé", &[("/ws", "/x")], "\"/x\\n\" /x:1 /wsé");
-    }
-
-    #[test]
-    fn in_order_one_after_the_other() {
-        check("/a", &[("/a", "/b"), ("/b", "/c")], "/c");
-        check("/a/a", &[("/a", "/a/a")], "/a/a/a/a");
-    }
-
-    #[test]
-    fn nothing_to_do() {
-        check("text\n", &[], "text\n");
-        check("text\n", &[("", "x"), ("/none", "y")], "text\n");
-        check("", &[("/a", "/b")], "");
-    }
-
-    #[test]
-    fn at_the_start_with_an_empty_replacement() {
-        check("/a/b", &[("/a", "")], "/b");
+    fn no_replacements_change_nothing() {
+        assert_eq!(replace(b"/a\n", &[]), b"/a\n");
     }
 }
