@@ -8,19 +8,20 @@ set -u
 newest_minor=14
 oldest_minor=11
 
-# Prints the interpreter's own path, not the shim's.
+# Prints the interpreter's own path, not a shim's or an environment's.
 usable() {
     "$1" -c "
 import ensurepip, sys, venv
 if not (3, $oldest_minor) <= sys.version_info[:2] <= (3, $newest_minor):
     sys.exit(1)
-print(sys.executable)" 2>/dev/null
+print(getattr(sys, '_base_executable', sys.executable))" 2>/dev/null
 }
 
 if [ -n "${PYTHON:-}" ]; then
     set -- "$PYTHON"
 else
-    set -- python3.14 python3.13 python3.12 python3.11 python3 python
+    # The Python of an environment made before comes first: without PYTHON= again, it stays.
+    set -- .venv/bin/python python3.14 python3.13 python3.12 python3.11 python3 python
 fi
 
 for candidate in "$@"; do
