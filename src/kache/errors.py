@@ -65,6 +65,33 @@ class CacheDirError(StoreError):
     default_fix = "make the directory yours and writable, or set KACHE_CACHE_DIR to another one"
 
 
+class BlobBrokenError(StoreError):
+    """A blob is missing or its content is not what its digest says; it is forgotten, with every entry that names it.
+
+    Args:
+        digest: of the blob, 32 bytes.
+
+    Attributes:
+        digest: the same.
+    """
+
+    code = "blob-broken"
+    default_why = "it is missing or was altered; it and the entries that name it have been dropped"
+    default_fix = "nothing to do: the next compile stores it again"
+
+    def __init__(self, digest: bytes) -> None:
+        super().__init__(f"blob {digest.hex()} is broken")
+        self.digest = digest
+
+
+class OutputChangedError(StoreError):
+    """A compile's output was written to while it was being stored."""
+
+    code = "output-changed"
+    default_why = "something wrote to it after the compiler had ended"
+    default_fix = "nothing to do: the next compile is stored"
+
+
 class DaemonUnreachableError(KacheError):
     """No daemon answers on the socket."""
 

@@ -7,12 +7,9 @@ from pathlib import Path
 
 from kache.setup.disk import nearest_existing
 from kache.setup.finding import FAIL, OK, SKIP, Finding, Surroundings
+from kache.util.filesystem import MOUNTINFO, filesystem_of, is_unsafe
 
-MOUNTINFO = Path("/proc/self/mountinfo")
-UNSAFE = frozenset(
-    {"9p", "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb2", "smb3", "smbfs", "virtiofs"}
-)
-
+__all__ = ["check", "filesystem_of", "is_unsafe"]
 
 def check(around: Surroundings) -> list[Finding]:
     """Name the filesystem; fail on those where two writers can damage the index."""
@@ -26,23 +23,3 @@ def check(around: Surroundings) -> list[Finding]:
         why = f"{kind} gives SQLite's WAL no shared memory; builds pass through uncached"
         return [Finding(FAIL, f"the cache dir is on {kind}", why, "set KACHE_CACHE_DIR to a local disk")]
     return [Finding(OK, f"the cache dir is on {kind or 'an unknown filesystem'}")]
-
-
-def is_unsafe(kind: str) -> bool:
-    """Whether WAL is unsafe on this type; FUSE may be anything, so it counts as remote."""
-    return kind in UNSAFE or kind == "fuse" or kind.startswith("fuse.")
-
-
-def filesystem_of(directory: Path, mountinfo: str) -> str:
-    """Type of the filesystem a directory is on, from the text of /proc/self/mountinfo (proc(5)). Pure."""
-    best, kind = -1, ""
-    for line in mountinfo.splitlines():
-        fields, dash, rest = line.partition(" - ")
-        words = fields.split(" ")
-        if not dash or len(words) < 5:
-            continue
-        point = words[4].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-        # On a tie the later mount lies over the earlier one.
-        if len(point) >= best and (directory == Path(point) or Path(point) in directory.parents):
-            best, kind = len(point), rest.split(" ", 1)[0]
-    return kind

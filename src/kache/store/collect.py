@@ -1,0 +1,183 @@
+"""Garbage collection: entries evicted to keep the budget, or purged, and files no row names removed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+from kache.core.eviction import Candidate, choose
+from kache.store import entries, event_log, file_digests, memos
+from kache.store.blobs import Blobs
+from kache.store.index import Index
+from kache.store.recording import remove_unreferenced
+
+_BATCH = 250
+"""Entries a transaction: the write lock is held for some 20 ms at a time, and builds get in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class GcReport:
+    """What a collection did, or would do.
+
+    Attributes:
+        evicted_entries: entries that went.
+        freed_bytes: allocated bytes (st_blocks * 512) of the blobs that went; one that is also a file of some target
+            dir gives its room back only when that goes too.
+        kept_entries: entries that stay.
+        kept_bytes: allocated bytes of their blobs.
+    """
+
+    evicted_entries: int
+    freed_bytes: int
+    kept_entries: int
+    kept_bytes: int
+
+
+def gc(index: Index, blobs: Blobs, budget_bytes: int, *, max_age_s: float | None, dry_run: bool) -> GcReport:
+    """See `LocalStore.gc`."""
+    plan = _plan(index, budget_bytes, max_age_s)
+    unused = _digests(index, _UNUSED_BLOBS)
+    if dry_run:
+        freed = plan.freed_bytes + sum(_allocated(index, digest) for digest in unused)
+        return GcReport(len(plan.evicted), freed, _count(index) - len(plan.evicted), _held(index) - freed)
+    freed = _drop_rows(index, blobs, unused)
+    evicted, freed_by_eviction = _evict(index, blobs, plan.evicted)
+    freed += freed_by_eviction + remove_unreferenced(index, blobs, _leftovers(index, blobs))
+    blobs.sweep()
+    _trim(index)
+    return GcReport(evicted, freed, _count(index), _held(index))
+
+
+def purge(index: Index, blobs: Blobs, crate_name: str | None) -> GcReport:
+    """See `LocalStore.purge`."""
+    where, values = ("WHERE crate_name = ?", (crate_name,)) if crate_name is not None else ("", ())
+    evicted, freed = _evict(index, blobs, index.rows(f"SELECT key, used_ns FROM entries {where}", values))
+    if crate_name is None:
+        freed += _drop_rows(index, blobs, _digests(index, _UNUSED_BLOBS))
+        freed += remove_unreferenced(index, blobs, _leftovers(index, blobs))
+        _trim(index)
+    return GcReport(evicted, freed, _count(index), _held(index))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    evicted: list[tuple[bytes, int]]
+    """(key, used_ns) of each, the first to go first."""
+    freed_bytes: int
+
+
+def _plan(index: Index, budget_bytes: int, max_age_s: float | None) -> _Plan:
+    """What to evict; nothing is loaded while the store is within its budget."""
+    if max_age_s is None and _held(index) <= budget_bytes:
+        return _Plan([], 0)
+    living_ns = event_log.oldest_living_ns(index.rows(event_log.RECENT_BUILDS))
+    position: dict[bytes, int] = {}
+    sizes: list[int] = []
+    for digest, allocated in index.rows("SELECT digest, allocated FROM blobs"):
+        position[digest] = len(sizes)
+        sizes.append(allocated)
+    named = {
+        key: tuple(position.get(digest, -1) for _, digest in rows)
+        for key, rows in groupby(index.rows("SELECT key, digest FROM entry_blobs ORDER BY key"), itemgetter(0))
+    }
+    rows = index.rows("SELECT key, used_ns, compile_ms FROM entries")
+    # An entry that names a blob without a row can never be served: it goes whatever the budget.
+    useless = [(key, used_ns) for key, used_ns, _ in rows if -1 in named.get(key, ())]
+    rows = [row for row in rows if -1 not in named.get(row[0], ())]
+    plan = choose(
+        [
+            Candidate(used_ns, compile_ms, named.get(key, ()), living_ns is not None and used_ns >= living_ns)
+            for key, used_ns, compile_ms in rows
+        ],
+        sizes,
+        budget_bytes=budget_bytes,
+        now_ns=time.time_ns(),
+        max_age_ns=None if max_age_s is None else int(max_age_s * 1e9),
+    )
+    return _Plan([*useless, *((rows[at][0], rows[at][1]) for at in plan.evicted)], plan.freed_bytes)
+
+
+def _evict(index: Index, blobs: Blobs, planned: Sequence[tuple[bytes, int]]) -> tuple[int, int]:
+    """Delete entries, their rows first and then the blobs nobody names any more; how many, and the bytes freed.
+
+    One that was used since the plan was made stays.
+    """
+    evicted = freed = 0
+    for start in range(0, len(planned), _BATCH):
+        with index.transaction() as connection:
+            keys = [
+                key
+                for key, used_ns in planned[start : start + _BATCH]
+                if connection.execute("SELECT 1 FROM entries WHERE key = ? AND used_ns = ?", (key, used_ns)).fetchone()
+            ]
+            digests, count = entries.delete(connection, keys)
+        remove_unreferenced(index, blobs, digests)
+        evicted += len(keys)
+        freed += count
+    return evicted, freed
+
+
+def _drop_rows(index: Index, blobs: Blobs, digests: Sequence[bytes]) -> int:
+    """Delete rows of blobs that no entry names, and the blobs; the bytes freed."""
+    freed = 0
+    for start in range(0, len(digests), _BATCH):
+        with index.transaction() as connection:
+            batch = [digest for digest in digests[start : start + _BATCH] if not entries.is_named(connection, digest)]
+            freed += entries.delete_blobs(connection, batch)
+        remove_unreferenced(index, blobs, batch)
+    return freed
+
+
+def _leftovers(index: Index, blobs: Blobs) -> list[bytes]:
+    """Digests of files without a row: what a crash between rename and commit leaves."""
+    found: list[bytes] = []
+    for first in range(256):
+        directory = b"%b/%02x" % (blobs.directory, first)
+        try:
+            names = os.listdir(directory)
+        except OSError:
+            continue
+        low, high = bytes([first]), bytes([first + 1]) if first < 255 else b"\xff" * 33
+        known = {row[0] for row in index.rows("SELECT digest FROM blobs WHERE digest >= ? AND digest < ?", (low, high))}
+        for name in names:
+            try:
+                digest = bytes.fromhex(name.decode("ascii"))
+            except ValueError:
+                continue  # none of ours
+            if digest not in known and blobs.path(digest) == b"%b/%b" % (directory, name):
+                found.append(digest)
+    return found
+
+
+def _trim(index: Index) -> None:
+    """Keep the other tables within their bounds; give free pages back when they are many."""
+    for step in (memos.delete_unused_inputs, event_log.trim, file_digests.trim, entries.recount):
+        with index.transaction() as connection:
+            step(connection)
+    index.shrink()
+
+
+_UNUSED_BLOBS = (
+    "SELECT digest FROM blobs WHERE NOT EXISTS (SELECT 1 FROM entry_blobs WHERE entry_blobs.digest = blobs.digest)"
+)
+
+
+def _digests(index: Index, query: str) -> list[bytes]:
+    return [row[0] for row in index.rows(query)]
+
+
+def _allocated(index: Index, digest: bytes) -> int:
+    row = index.one("SELECT allocated FROM blobs WHERE digest = ?", (digest,))
+    return int(row[0]) if row else 0
+
+
+def _count(index: Index) -> int:
+    return int(index.rows("SELECT count(*) FROM entries")[0][0])
+
+
+def _held(index: Index) -> int:
+    return int(index.rows("SELECT coalesce(sum(allocated), 0) FROM blobs")[0][0])

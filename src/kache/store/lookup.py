@@ -1,0 +1,111 @@
+"""Answers to the questions of a lookup, kept in memory within bounds; the index is asked once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kache.core.entry import Entry, InputMemo
+from kache.store import entries, memos
+from kache.store.index import Index
+from kache.store.memos import Inputs
+from kache.util.lru import Lru
+
+_MEMO_WEIGHT: Final = 150_000
+"""Inputs held, at some 190 bytes each: those of 5,000 units of 30 files."""
+_LIST_WEIGHT: Final = 20_000
+"""Inputs held in lists that several memos share."""
+_ENTRY_WEIGHT: Final = 24_000_000
+"""Bytes of entries held: 5,000 at some 4 KB."""
+_LINKS_WEIGHT: Final = 100_000
+"""Stems held."""
+_MISSES: Final = 50_000
+"""Negative answers held."""
+
+
+class Lookup:
+    """Memos and entries of one index, read once."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._memos: Lru[bytes, list[InputMemo]] = Lru(_MEMO_WEIGHT)
+        self._inputs: Lru[int, Inputs] = Lru(_LIST_WEIGHT)
+        self._entries: Lru[bytes, Entry] = Lru(_ENTRY_WEIGHT)
+        self._no_entry: Lru[bytes, bool] = Lru(_MISSES)
+        self._links: Lru[bytes, tuple[str, ...]] = Lru(_LINKS_WEIGHT)
+
+    def memos(self, weak_key: bytes) -> list[InputMemo]:
+        """See `LocalStore.memos`."""
+        found = self._memos.get(weak_key)
+        if found is None:
+            rows = self._index.rows(
+                "SELECT key, files_id, rest_id, layout FROM memos WHERE weak_key = ? ORDER BY used_ns DESC, key",
+                (weak_key,),
+            )
+            found = memos.rebuild(weak_key, rows, self._inputs_of)
+            self._memos.put(weak_key, found, 1 + sum(1 + len(memo.inputs) for memo in found))
+        return found
+
+    def entry(self, key: bytes) -> Entry | None:
+        """See `LocalStore.entry`."""
+        found = self._entries.get(key)
+        if found is None and not self._no_entry.get(key):
+            row = self._index.one("SELECT body FROM entries WHERE key = ?", (key,))
+            found = entries.decode(row[0]) if row else None
+            if found is None or found.key != key:
+                self._no_entry.put(key, True)  # noqa: FBT003
+                return None
+            self._hold(found)
+        return found
+
+    def links(self, digest: bytes) -> tuple[str, ...] | None:
+        """See `LocalStore.links`."""
+        found = self._links.get(digest)
+        if found is None:
+            row = self._index.one("SELECT key FROM entry_blobs WHERE digest = ? LIMIT 1", (digest,))
+            entry = self.entry(row[0]) if row else None
+            if entry is None:
+                return None
+            found = entry.links
+            self._links.put(digest, found, 1 + len(found))
+        return found
+
+    def learn(self, entry: Entry, weak_key: bytes) -> None:
+        """Take in what was just committed."""
+        self._no_entry.drop(entry.key)
+        self._memos.drop(weak_key)
+        self._hold(entry)
+
+    def forget(self) -> None:
+        """Forget what another process may have made false; an entry stays what it is as long as its blobs are there."""
+        self._memos.clear()
+        self._no_entry.clear()
+
+    def forget_entry(self, key: bytes) -> None:
+        """Forget an entry that is gone."""
+        entry = self._entries.get(key)
+        self._entries.drop(key)
+        if entry is not None:
+            self._memos.drop(entry.weak_key)
+
+    def forget_all(self) -> None:
+        """Forget everything."""
+        for cache in (self._memos, self._inputs, self._entries, self._no_entry, self._links):
+            cache.clear()
+
+    def _hold(self, entry: Entry) -> None:
+        texts = len(entry.dep_info) + len(entry.stdout) + len(entry.stderr)
+        self._entries.put(entry.key, entry, 1_000 + texts + 300 * len(entry.artifacts) + 80 * len(entry.links))
+        for artifact in entry.artifacts:
+            self._links.put(artifact.digest, entry.links, 1 + len(entry.links))
+
+    def _inputs_of(self, number: int | None) -> Inputs:
+        if number is None:
+            return ()
+        found = self._inputs.get(number)
+        if found is None:
+            row = self._index.one("SELECT body FROM inputs WHERE id = ?", (number,))
+            if row is None:
+                raise ValueError("a list of inputs is gone")
+            found = memos.decode_inputs(row[0])
+            self._inputs.put(number, found, 1 + len(found))
+        return found

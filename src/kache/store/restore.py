@@ -1,0 +1,180 @@
+"""A blob put at a path of a target dir: by reflink, hardlink or copy, never by writing through what is there."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import itertools
+import os
+import stat
+from dataclasses import dataclass
+
+from kache.core.entry import FileIdentity
+from kache.errors import BlobBrokenError, StoreError
+from kache.store.blobs import Blobs, BlobState
+from kache.util import copying
+
+_CANNOT_LINK = frozenset({errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP})
+_TRIES = 3
+_counter = itertools.count()
+
+
+class RestoreHow(enum.Enum):
+    """What a restored file may be."""
+
+    SHARED = "shared"
+    """The blob's own inode, with its old date: for what nothing writes in place."""
+    PRIVATE = "private"
+    """A file of its own, dated now by the kernel."""
+
+
+class RestoreMethod(enum.StrEnum):
+    """How the bytes got there."""
+
+    LINKED = "linked"
+    CLONED = "cloned"
+    COPIED = "copied"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A file that was put in place.
+
+    Attributes:
+        method: how.
+        bytes: its size.
+        identity: what stat says of it now. A linked file shares its inode with other targets: the next link to or
+            unlink of any of them moves its ctime.
+    """
+
+    method: RestoreMethod
+    bytes: int
+    identity: FileIdentity
+
+
+def restore(blobs: Blobs, digest: bytes, target: bytes, *, mode: int, how: RestoreHow) -> Restored:
+    """Put a blob at a path, as a new inode there; see `LocalStore.restore`.
+
+    Raises:
+        BlobBrokenError: it is missing or altered; nothing has been removed.
+        StoreError: the target cannot be written.
+    """
+    try:
+        if how is RestoreHow.PRIVATE:
+            return _must(_copy(blobs, digest, target, mode), digest)
+        return (
+            (_copy(blobs, digest, target, mode, shared=True, only_clone=True) if _would_clone(blobs) else None)
+            or _link(blobs, digest, target, mode)
+            or _must(_copy(blobs, digest, target, mode, shared=True), digest)
+        )
+    except OSError as error:
+        raise StoreError(f"cannot restore {os.fsdecode(target)}", why=error.strerror or str(error)) from error
+
+
+def _would_clone(blobs: Blobs) -> bool:
+    """Whether a reflink is worth a try: it is private, and as cheap as a link."""
+    dev = blobs.device
+    return copying.may_clone(dev, dev)
+
+
+def _must(made: Restored | None, digest: bytes) -> Restored:
+    if made is None:  # somebody keeps writing to it
+        raise BlobBrokenError(digest)
+    return made
+
+
+def _link(blobs: Blobs, digest: bytes, target: bytes, mode: int) -> Restored | None:
+    """Make the target one more name of the blob; None if it cannot be."""
+    with blobs.links:
+        found = blobs.checked(digest)
+        if stat.S_IMODE(found.st_mode) != mode or found.st_uid != os.geteuid():
+            return None
+        path = blobs.path(digest)
+        try:
+            _link_over(path, target)
+        except FileNotFoundError as error:
+            if os.path.lexists(path):
+                raise  # the target's directory is not there
+            raise BlobBrokenError(digest) from error
+        except OSError as error:
+            if error.errno in _CANNOT_LINK:
+                return None
+            raise
+        after = os.lstat(target)
+        if (after.st_ino, after.st_size, after.st_mtime_ns) != (found.st_ino, found.st_size, found.st_mtime_ns):
+            # Replaced or written to in the microseconds between check and link.
+            with contextlib.suppress(OSError):
+                os.unlink(target)
+            blobs.forget(digest)
+            return None
+        blobs.remember(digest, BlobState.of(after))
+    return Restored(RestoreMethod.LINKED, after.st_size, FileIdentity.of(after))
+
+
+def _link_over(path: bytes, target: bytes) -> None:
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except FileExistsError:
+        if os.path.samestat(os.lstat(path), os.lstat(target)):
+            return  # it is the blob already
+        # rename() of a temporary link would do as well, and one call more in the common case of no target.
+        os.unlink(target)
+        os.link(path, target, follow_symlinks=False)
+
+
+def _copy(
+    blobs: Blobs, digest: bytes, target: bytes, mode: int, *, shared: bool = False, only_clone: bool = False
+) -> Restored | None:
+    """Make the target a file of its own with the blob's content, dated as the blob if `shared`.
+
+    Returns:
+        None if only a reflink would do and there is none, or if the blob never held still.
+    """
+    for _ in range(_TRIES):
+        with blobs.links:
+            checked = blobs.checked(digest)
+        try:
+            fd = os.open(blobs.path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError as error:
+            raise BlobBrokenError(digest) from error
+        # In the target's own directory: the file gets the group, the ACL and the label that belong there.
+        temp = b"%b/.kache-%d-%d.tmp" % (os.path.dirname(target) or b".", os.getpid(), next(_counter))
+        try:
+            method = _fill(fd, temp, mode, only_clone=only_clone)
+            if method is None:
+                return None
+            if _content(os.fstat(fd)) == _content(checked):
+                if shared:
+                    os.utime(temp, ns=(checked.st_mtime_ns, checked.st_mtime_ns))
+                os.rename(temp, target)
+                return Restored(method, checked.st_size, FileIdentity.of(os.lstat(target)))
+        finally:
+            os.close(fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temp)
+    return None
+
+
+def _fill(fd: int, temp: bytes, mode: int, *, only_clone: bool) -> RestoreMethod | None:
+    """Make a new file with an open blob's content.
+
+    Both ways leave the kernel's present time as its date: no utime is needed for that.
+    """
+    copy_fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        method = RestoreMethod.CLONED
+        if not copying.clone(fd, copy_fd):
+            if only_clone:
+                return None
+            copying.copy(fd, copy_fd)
+            method = RestoreMethod.COPIED
+        os.fchmod(copy_fd, mode)
+    finally:
+        os.close(copy_fd)
+    return method
+
+
+def _content(found: os.stat_result) -> tuple[int, int, int]:
+    """What moves when a file's content does (its ctime moves with other links as well)."""
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
