@@ -65,6 +65,10 @@ unused-externs-silent
 """`timings` is missing: what it prints differs from run to run."""
 
 
+SYSROOT_CRATES = frozenset({b"alloc", b"core", b"proc_macro", b"std", b"test"})
+"""What --extern may name without a path: the toolchain's identity covers them."""
+
+
 class Use(enum.Enum):
     """What to do with a -C or -Z option that is not refused."""
 

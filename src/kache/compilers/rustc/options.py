@@ -157,6 +157,8 @@ class Options:
 
     def _extern(self, value: bytes) -> None:
         name, equals, path = value.partition(b"=")
+        if not equals and name.rpartition(b":")[2] not in flags.SYSROOT_CRATES:
+            raise RefusedError(Reason.MISSING_EXTERN, f"--extern {value.decode()} without a path")
         self.externs.append(Extern(name, self.absolute(path) if equals else None))
 
     def _search(self, value: bytes) -> None:
@@ -211,6 +213,8 @@ class Options:
         value = given or b""
         option = b"-C %s=" % name.encode()
         if name == "incremental":
+            if given is None:
+                raise RefusedError(Reason.BAD_ARGUMENT, "-C incremental without a value")
             self._drop = True
             return
         if name in ("link-arg", "link-args"):

@@ -25,10 +25,10 @@ def expand(args: Sequence[bytes], cwd: bytes) -> list[bytes] | Refusal:
             text.decode()
         except (OSError, UnicodeDecodeError, ValueError) as error:
             return Refusal(Reason.RESPONSE_FILE, f"{os.fsdecode(arg)}: {error}")
-        lines = text.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        expanded.extend(line.removesuffix(b"\r") for line in lines)
+        *lines, last = text.split(b"\n")
+        expanded += [line.removesuffix(b"\r") for line in lines]
+        if last:  # without a newline its carriage return stays, as in Rust's lines()
+            expanded.append(last)
         if sum(map(len, expanded)) + 9 * len(expanded) > _ARGV_BYTES:
             return Refusal(Reason.RESPONSE_FILE, "too many arguments to pass them without the file")
     return expanded

@@ -1,0 +1,199 @@
+"""The closure of a compile as typed inputs: made from its dep-info after a miss, compared with today's files before a hit."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kache.compilers.file_digests import FileDigests, listing_digest
+from kache.compilers.rustc.depinfo import DepInfo
+from kache.compilers.rustc.roots import Roots
+from kache.core.digest import Digest, hash_bytes, hash_parts
+from kache.core.entry import InputKind, InputMemo, MemoInput
+
+PRESENTATION = b"presentation"
+_UNSET = b""
+_AS_IS = b"\x01"
+_NORMALISED = b"\x02"
+
+
+class InputChangedError(Exception):
+    """A source was written while rustc ran: what rustc read is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a closure is compared with: one call's roots, environment and presentation flags.
+
+    Attributes:
+        roots: the call's roots.
+        env: the caller's environment.
+        presentation: flags that change only how diagnostics look.
+    """
+
+    roots: Roots
+    env: Mapping[bytes, bytes]
+    presentation: tuple[bytes, ...]
+
+    def env_value(self, name: bytes, form: bytes) -> bytes:
+        """A variable as a memo stores it: empty when unset, else its form and digest."""
+        value = self.env.get(name)
+        if value is None:
+            return _UNSET
+        return form + hash_bytes(self.roots.normalise_value(value) if form == _NORMALISED else value)
+
+    def fact(self, name: bytes) -> bytes:
+        """Digest of a fact: the presentation flags, or the real path of a root."""
+        if name == PRESENTATION:
+            return hash_parts(self.presentation)
+        return hash_bytes(self.roots.real(name))
+
+
+def matches(memo: InputMemo, around: Surroundings, digests: FileDigests, seen: dict[bytes, Digest | None]) -> bool:
+    """Whether every input of a memo is today what it was.
+
+    Args:
+        memo: the closure; facts and variables come first in it, they cost nothing.
+        around: this call.
+        digests: the stat memo.
+        seen: contents already looked at for another memo of this call, by real path; None where unreadable.
+    """
+    return all(_holds(item, around, digests, seen) for item in memo.inputs)
+
+
+def _holds(item: MemoInput, around: Surroundings, digests: FileDigests, seen: dict[bytes, Digest | None]) -> bool:
+    kind, name, value = item.kind, item.name, item.value
+    if kind == InputKind.FILE:
+        path = around.roots.real(name)
+        if path not in seen:
+            try:
+                seen[path] = digests.digest(path)
+            except OSError:
+                seen[path] = None
+        return seen[path] == value
+    if kind == InputKind.ABSENT:
+        return not os.access(around.roots.real(name), os.F_OK)
+    if kind == InputKind.ENV:
+        return around.env_value(name, value[:1]) == value
+    if kind == InputKind.FACT:
+        return around.fact(name) == value
+    if kind == InputKind.DIRECTORY:
+        try:
+            return listing_digest(around.roots.real(name)) == value
+        except OSError:
+            return False
+    return False
+
+
+def watched(memo: InputMemo, roots: Roots) -> tuple[list[bytes], list[bytes]]:
+    """Real paths of a memo: those that must stay as they are, and those that must stay absent."""
+    present = [roots.real(item.name) for item in memo.inputs if item.kind in (InputKind.FILE, InputKind.DIRECTORY)]
+    absent = [roots.real(item.name) for item in memo.inputs if item.kind == InputKind.ABSENT]
+    return present, absent
+
+
+class ClosureMaker:
+    """Makes the typed inputs of one finished compile.
+
+    Args:
+        around: the call.
+        digests: the stat memo.
+        started_ns: the filesystem's clock when the compile started; a source changed later is not what rustc read.
+    """
+
+    def __init__(self, around: Surroundings, digests: FileDigests, started_ns: int) -> None:
+        self.around = around
+        self.digests = digests
+        self.started_ns = started_ns
+        self._files: dict[bytes, MemoInput] = {}
+        self._absent: dict[bytes, MemoInput] = {}
+
+    def add_sources(self, info: DepInfo) -> None:
+        """Every file rustc names, and the path that would shadow it.
+
+        Raises:
+            InputChangedError: one was written after the compile began, or is gone.
+        """
+        for number, file in enumerate(info.files):
+            path = os.path.join(self.around.roots.cwd, file)
+            self._add_file(path)
+            if number and path.endswith(b".rs"):
+                self._add_shadow(path)
+
+    def _add_file(self, path: bytes) -> None:
+        name = self.around.roots.normalise(path)
+        if name in self._files:
+            return
+        try:
+            found = os.stat(path)
+            if found.st_ctime_ns > self.started_ns:
+                raise InputChangedError(os.fsdecode(path))
+            digest = self.digests.digest_of(path, found)
+        except OSError as error:
+            raise InputChangedError(os.fsdecode(path)) from error
+        self._files[name] = MemoInput(InputKind.FILE, name, digest)
+
+    def _add_shadow(self, path: bytes) -> None:
+        """`a.rs` beside `a/mod.rs` is an error of rustc's (E0761), which a hit must not hide."""
+        directory, base = os.path.split(path)
+        if base == b"mod.rs":
+            other = directory + b".rs"
+        else:
+            other = path.removesuffix(b".rs") + b"/mod.rs"
+        if not os.access(other, os.F_OK):
+            name = self.around.roots.normalise(other)
+            self._absent[name] = MemoInput(InputKind.ABSENT, name, b"")
+
+    def finish(
+        self, info: DepInfo, *, tied: Iterable[bytes], has_diagnostics: bool, extra_absent: Iterable[bytes] = ()
+    ) -> tuple[MemoInput, ...]:
+        """All inputs, those that are cheap to compare first.
+
+        Args:
+            info: the dep-info, for its env-dep lines.
+            tied: placeholders of the roots whose real path stands in an artifact.
+            has_diagnostics: rustc printed something whose look the presentation flags decide.
+            extra_absent: further paths that must not exist.
+        """
+        facts = [MemoInput(InputKind.FACT, name, self.around.fact(name)) for name in sorted(tied)]
+        if has_diagnostics:
+            facts.append(MemoInput(InputKind.FACT, PRESENTATION, self.around.fact(PRESENTATION)))
+        env = [self._env(name) for name in sorted({name for name, _ in info.env})]
+        for path in extra_absent:
+            name = self.around.roots.normalise(path)
+            self._absent[name] = MemoInput(InputKind.ABSENT, name, b"")
+        return (*facts, *env, *self._files.values(), *self._absent.values())
+
+    def _env(self, name: bytes) -> MemoInput:
+        value = self.around.env.get(name)
+        form = _AS_IS
+        if value is not None and self.around.roots.holds_path(value) and self._only_included(name, value):
+            form = _NORMALISED
+        return MemoInput(InputKind.ENV, name, self.around.env_value(name, form))
+
+    def _only_included(self, name: bytes, value: bytes) -> bool:
+        """Whether a path in a variable serves only to include files, so that its value is nowhere in the artifact.
+
+        `env!("OUT_DIR")` may end up in the artifact in a form no search finds (its length, a hash). So every mention in
+        the crate's own sources must be `include…!(concat!(env!("NAME"), …))`; without a mention (a macro of another crate
+        made it) a file below the path must have been read.
+        """
+        mention = b'"' + name + b'"'
+        pattern = re.compile(
+            rb"include(?:_str|_bytes)?\s*!\s*[(\[{]\s*concat\s*!\s*[(\[{]\s*env\s*!\s*[(\[{]\s*" + re.escape(mention)
+        )
+        mentions = included = 0
+        for item in self._files.values():
+            path = self.around.roots.real(item.name)
+            if path.endswith(b".rs"):
+                with open(path, "rb") as file:
+                    text = file.read()
+                if mention in text:
+                    mentions += text.count(mention)
+                    included += len(pattern.findall(text))
+        if mentions:
+            return mentions == included
+        below = self.around.roots.normalise(value) + b"/"
+        return any(name.startswith(below) for name in self._files)

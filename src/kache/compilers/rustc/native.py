@@ -1,0 +1,238 @@
+"""What a linker or archiver reads beside Rust artifacts: native libraries, linker scripts, the linker itself and its C runtime.
+
+rustc reports none of it, so explicit rules find the files; their contents go into the weak key. A file that is named and
+cannot be followed makes the call a passthrough.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kache.compilers.rustc.invocation import Invocation, Refusal
+from kache.core.entry import FileIdentity
+from kache.core.outcome import Reason
+
+LINK_ENV = (
+    b"COLLECT_GCC_OPTIONS",
+    b"COMPILER_PATH",
+    b"DEVELOPER_DIR",
+    b"GCC_EXEC_PREFIX",
+    b"GNUTARGET",
+    b"LDEMULATION",
+    b"LD_LIBRARY_PATH",
+    b"LD_PRELOAD",
+    b"LD_RUN_PATH",
+    b"LIBRARY_PATH",
+    b"MACOSX_DEPLOYMENT_TARGET",
+    b"IPHONEOS_DEPLOYMENT_TARGET",
+    b"SDKROOT",
+    b"SOURCE_DATE_EPOCH",
+)
+"""Variables that change what gcc, ld and rustc's own linker driver do."""
+
+# A directory with more libraries than this is a system's own: its listing counts, and of contents only what -l names.
+MAX_OWN_LIBRARIES = 256
+_PROGRAMS = (b"collect2", b"ld", b"liblto_plugin.so")
+_RUNTIME = (
+    *(b"Scrt1.o", b"crt1.o", b"rcrt1.o", b"crti.o", b"crtn.o"),
+    *(b"crtbegin.o", b"crtbeginS.o", b"crtbeginT.o", b"crtend.o", b"crtendS.o"),
+    *(b"libc.so", b"libc.so.6", b"libc_nonshared.a", b"libm.so", b"libm.so.6", b"libmvec.so.1"),
+    *(b"libgcc.a", b"libgcc_eh.a", b"libgcc_s.so", b"libgcc_s.so.1"),
+    *(b"libpthread.a", b"libdl.a", b"librt.a", b"libutil.a", b"libc.a", b"libm.a"),
+)
+_NO_SYSTEM = (b"wasm32", b"wasm64", b"bpf", b"nvptx64")
+_SCRIPT_WORDS = (b"INCLUDE", b"INPUT", b"GROUP")
+_SCRIPT_BYTES = 1 << 20
+_TIMEOUT_S = 20
+
+
+@dataclass(slots=True)
+class NativeInputs:
+    """What goes into the weak key.
+
+    Attributes:
+        files: absolute paths whose contents count.
+        directories: absolute paths whose listings count: names with size and time of a system's directory.
+        programs: the driver of the link, as found on PATH.
+    """
+
+    files: list[bytes] = field(default_factory=list)
+    directories: list[bytes] = field(default_factory=list)
+
+
+class NativeResolver:
+    """Finds native inputs; remembers what a linker driver said of its own directories."""
+
+    def __init__(self) -> None:
+        self._drivers: dict[tuple[bytes, ...], tuple[FileIdentity, tuple[bytes, ...], list[bytes], list[bytes]]] = {}
+
+    def resolve(self, call: Invocation, env: Mapping[bytes, bytes], cwd: bytes) -> NativeInputs | Refusal:
+        """Find everything native that this call reads.
+
+        Args:
+            call: the parsed call.
+            env: the caller's environment.
+            cwd: the compiler's working directory.
+        """
+        found = NativeInputs()
+        for search in call.search:
+            if search.kind in (b"native", b"all", b"framework"):
+                _add_directory(search.path, found)
+        refusal = _add_named_libraries(call, found)
+        if refusal or not call.links:
+            return refusal or found
+        return self._add_linker(call, env, cwd, found) or found
+
+    def _add_linker(
+        self, call: Invocation, env: Mapping[bytes, bytes], cwd: bytes, found: NativeInputs
+    ) -> Refusal | None:
+        words = _link_words(call.link_inputs)
+        refusal = _add_named_files(words, cwd, found)
+        if refusal:
+            return refusal
+        if call.linker is None and call.target and call.target.startswith(_NO_SYSTEM):
+            return None  # the toolchain brings its own linker, which its identity covers
+        driver = _which(call.linker or b"cc", env, cwd)
+        if driver is None:
+            if call.linker and os.path.basename(call.linker).startswith((b"rust-lld", b"lld")):
+                return None
+            return Refusal(Reason.NATIVE_INPUT, f"linker {(call.linker or b'cc').decode(errors='replace')} not found")
+        programs, libraries = self._directories(driver, env, cwd)
+        found.files.append(driver)
+        found.files += _first_of_each(_PROGRAMS, [*programs, *_path_dirs(env)])
+        found.files += _first_of_each(_RUNTIME, libraries)
+        for word in words:
+            if word.startswith(b"-fuse-ld="):
+                chosen = word.removeprefix(b"-fuse-ld=")
+                name = chosen if b"/" in chosen else b"ld." + chosen
+                path = _first_of_each((name,), [*programs, *_path_dirs(env)]) if b"/" not in chosen else [chosen]
+                if not path or not os.path.isfile(path[0]):
+                    return Refusal(Reason.NATIVE_INPUT, f"linker {name.decode(errors='replace')} not found")
+                found.files += path
+        return None
+
+    def _directories(self, driver: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[list[bytes], list[bytes]]:
+        """Directories a gcc or clang driver searches, (programs, libraries); empty for a linker that does not say."""
+        steering = (driver, *(env.get(name, b"") for name in LINK_ENV))
+        identity = FileIdentity.of(os.stat(driver))
+        known = self._drivers.get(steering)
+        if known is not None and known[0] == identity:
+            return known[2], known[3]
+        programs, libraries = _search_dirs(driver, env, cwd)
+        self._drivers[steering] = (identity, steering, programs, libraries)
+        return programs, libraries
+
+
+def _search_dirs(driver: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[list[bytes], list[bytes]]:
+    try:
+        run = subprocess.run(
+            [driver, b"-print-search-dirs"],
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return [], []
+    dirs: dict[bytes, list[bytes]] = {}
+    for line in run.stdout.splitlines():
+        name, _, value = line.partition(b": ")
+        dirs[name] = [os.path.normpath(part) for part in value.lstrip(b"=").split(b":") if part]
+    return dirs.get(b"programs", []), dirs.get(b"libraries", [])
+
+
+def _first_of_each(names: Iterable[bytes], directories: list[bytes]) -> list[bytes]:
+    found = []
+    for name in names:
+        for directory in directories:
+            path = directory + b"/" + name
+            if os.path.isfile(path):
+                found.append(path)
+                break
+    return found
+
+
+def _path_dirs(env: Mapping[bytes, bytes]) -> list[bytes]:
+    return [part for part in env.get(b"PATH", b"").split(b":") if part]
+
+
+def _which(program: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> bytes | None:
+    if b"/" in program:
+        path = os.path.join(cwd, program)
+        return path if os.path.isfile(path) else None
+    found = shutil.which(program, path=env.get(b"PATH", b""))
+    return None if found is None else os.path.join(cwd, found)
+
+
+def _is_library(name: bytes) -> bool:
+    return name.endswith((b".a", b".so", b".o", b".lib", b".dylib", b".tbd", b".obj")) or b".so." in name
+
+
+def _add_directory(directory: bytes, found: NativeInputs) -> None:
+    try:
+        names = [name for name in os.listdir(directory) if _is_library(name)]
+    except OSError:
+        names = []  # a directory that is not there: rustc ignores it, and its listing digest says "absent"
+    found.directories.append(directory)
+    if len(names) <= MAX_OWN_LIBRARIES:
+        paths = [directory + b"/" + name for name in sorted(names)]
+        found.files += [path for path in paths if os.path.isfile(path)]
+
+
+def _add_named_libraries(call: Invocation, found: NativeInputs) -> Refusal | None:
+    have = set(found.files)
+    for value in call.native_libs:
+        kind, equals, rest = value.partition(b"=")
+        name = (rest if equals else kind).partition(b":")[0]
+        for search in call.search:
+            if search.kind not in (b"native", b"all"):
+                continue
+            for file in (b"lib" + name + b".a", b"lib" + name + b".so", name + b".lib", name):
+                path = search.path + b"/" + file
+                if path not in have and os.path.isfile(path):
+                    have.add(path)
+                    found.files.append(path)
+    return None
+
+
+def _link_words(arguments: Iterable[bytes]) -> list[bytes]:
+    """Linker arguments taken apart as gcc does: `-Wl,-T,x.ld` gives `-T` and `x.ld`."""
+    words: list[bytes] = []
+    for argument in arguments:
+        for word in argument.split(b","):
+            if word not in (b"-Wl", b"-Xlinker"):
+                words.append(word)
+    return words
+
+
+def _add_named_files(words: list[bytes], cwd: bytes, found: NativeInputs) -> Refusal | None:
+    for word in words:
+        if word.startswith(b"@"):
+            return Refusal(Reason.NATIVE_INPUT, f"linker response file {word.decode(errors='replace')}")
+        if word.startswith(b"-L") and len(word) > 2:
+            _add_directory(os.path.join(cwd, word[2:]), found)
+            continue
+        for piece in {word, word.partition(b"=")[2], word.removeprefix(b"-T")}:
+            path = os.path.join(cwd, piece) if piece else b""
+            if not path or not os.path.isfile(path):
+                continue
+            if _names_other_files(path):
+                return Refusal(Reason.NATIVE_INPUT, f"linker script {path.decode(errors='replace')} names other files")
+            found.files.append(path)
+    return None
+
+
+def _names_other_files(path: bytes) -> bool:
+    """Whether a text file may be a linker script that pulls in others; objects and archives are not text."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_SCRIPT_BYTES)
+    except OSError:
+        return True
+    return b"\0" not in head[:4096] and any(word in head for word in _SCRIPT_WORDS)

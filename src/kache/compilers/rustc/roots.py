@@ -1,0 +1,207 @@
+"""The directories a build's paths hang on, found out and never configured, and what their paths are called in keys and outputs.
+
+A root has a real path (this checkout's), a placeholder (in keys, memos and stored text: `<cwd>/src/lib.rs`) and, where
+rustc is told to remap it, a stable name (in artifacts: `/proc/self/cwd/src/lib.rs`). A real absolute path starts with
+`/`, so a placeholder is never mistaken for one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kache.compilers.rustc.invocation import Invocation
+
+TARGET_TAG = b"CACHEDIR.TAG"
+# On Linux a debugger started in the checkout finds the sources through it.
+CWD_NAME = b"/proc/self/cwd"
+_PROFILE_SUBDIRS = (b"deps", b"examples", b"build")
+
+
+class Root(NamedTuple):
+    """One directory.
+
+    Attributes:
+        placeholder: `<cwd>`, `<target>`, `<cargo-home>`, `<base>`, `<sysroot>` or `<home>`.
+        path: real absolute path without a trailing slash.
+        name: what rustc calls it when remapping; empty if rustc is not told.
+    """
+
+    placeholder: bytes
+    path: bytes
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The roots of one invocation, longest real path first."""
+
+    all: tuple[Root, ...]
+    cwd: bytes
+
+    def normalise(self, path: bytes) -> bytes:
+        """Name a path in a key: relative ones count from the working directory; outside every root it stays real."""
+        if path[:1] != b"/":
+            path = self.cwd + b"/" + path
+        for placeholder, root, _ in self.all:
+            if path.startswith(root) and (len(path) == len(root) or path[len(root)] == 0x2F):
+                return placeholder + path[len(root) :]
+        return path
+
+    def real(self, name: bytes) -> bytes:
+        """The path a normalised name stands for in this checkout; an unknown placeholder gives a path that never exists."""
+        if name[:1] == b"/":
+            return name
+        placeholder, _, rest = name.partition(b">")
+        placeholder += b">"
+        for root in self.all:
+            if root.placeholder == placeholder:
+                return root.path + rest
+        return b"/nonexistent/" + name
+
+    def holds_path(self, value: bytes) -> bool:
+        """Whether a text contains the real path of some root."""
+        return any(root.path in value for root in self.all)
+
+    def normalise_value(self, value: bytes) -> bytes:
+        """A text (an environment value) with every root's path replaced where a path component ends."""
+        for placeholder, path, _ in self.all:
+            value = replace_paths(value, path, placeholder)
+        return value
+
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """(real path, placeholder), longest path first."""
+        return [(root.path, root.placeholder) for root in self.all]
+
+    def remap_flags(self) -> list[bytes]:
+        """Flags for rustc: the last match wins there, so the longest path comes last."""
+        return [b"--remap-path-prefix=" + root.path + b"=" + root.name for root in reversed(self.all) if root.name]
+
+    def needles(self) -> tuple[bytes, ...]:
+        """Real paths whose presence in an artifact ties it to this place: those no other one is a prefix of."""
+        named = [root.path for root in self.all if root.name]
+        return tuple(path for path in named if not any(o != path and path.startswith(o + b"/") for o in named))
+
+    def tied_to(self, needle: bytes) -> list[Root]:
+        """The roots at or below a needle."""
+        return [root for root in self.all if root.path == needle or root.path.startswith(needle + b"/")]
+
+    def reverse(self, *, json: bool) -> list[bytes]:
+        """What the launcher replaces in messages, flat: stable name, real path, ... ; longest name first."""
+        named = sorted((root for root in self.all if root.name), key=lambda root: -len(root.name))
+        flat: list[bytes] = []
+        for root in named:
+            flat += (root.name, json_escaped(root.path) if json else root.path)
+        return flat
+
+    def to_template(self, text: bytes, *, json: bool) -> bytes:
+        """Messages for the store: real paths become placeholders. `from_template` turns them back."""
+        for placeholder, path, _ in self.all:
+            text = replace_paths(text, json_escaped(path) if json else path, _token(placeholder))
+        return text
+
+    def from_template(self, text: bytes, *, json: bool) -> bytes:
+        """Messages of the store with this checkout's paths, stable names replaced as the launcher does on a miss."""
+        if not text:
+            return text
+        for placeholder, path, _ in self.all:
+            token = _token(placeholder)
+            if token in text:
+                text = text.replace(token, json_escaped(path) if json else path)
+        flat = self.reverse(json=json)
+        for at in range(0, len(flat), 2):
+            text = replace_paths(text, flat[at], flat[at + 1])
+        return text
+
+
+def discover(call: Invocation, cwd: bytes, env: Mapping[bytes, bytes], *, sysroot: bytes, base_dir: bytes | None) -> Roots:
+    """Find the roots of one call.
+
+    Args:
+        call: the parsed call: its out dir, and whether its source is named absolutely, as cargo does for a package
+            outside the workspace.
+        cwd: the compiler's working directory: the workspace root for its members, else the package's own directory.
+        env: the caller's environment.
+        sysroot: of the toolchain.
+        base_dir: `KACHE_BASE_DIR`.
+    """
+    home = env.get(b"HOME", b"").rstrip(b"/")
+    cargo_home = (env.get(b"CARGO_HOME") or (home + b"/.cargo" if home else b"")).rstrip(b"/")
+    roots = [Root(b"<target>", target_dir(call.out_dir), CWD_NAME + b"/target")]
+    if cargo_home:
+        roots.append(Root(b"<cargo-home>", cargo_home, b"/cargo"))
+    in_cargo_home = cargo_home and cwd.startswith(cargo_home + b"/")
+    # A path package outside the workspace has its absolute path in cargo's own metadata hash: no other checkout can
+    # share it, and a remapped name would only make its messages and `file!()` wrong.
+    if not in_cargo_home and call.source[:1] != b"/":
+        roots.append(Root(b"<cwd>", cwd, CWD_NAME))
+    if base_dir:
+        roots.append(Root(b"<base>", base_dir.rstrip(b"/"), b"/kache/base"))
+    # Named in keys alone (LD_LIBRARY_PATH): remapping it too would hide the standard library's sources from diagnostics.
+    roots.append(Root(b"<sysroot>", sysroot.rstrip(b"/"), b""))
+    if home:
+        roots.append(Root(b"<home>", home, b""))
+    usable = {root.path: root for root in reversed(roots) if len(root.path) > 1 and root.path[:1] == b"/"}
+    return Roots(tuple(sorted(usable.values(), key=lambda root: -len(root.path))), cwd)
+
+
+def target_dir(out_dir: bytes) -> bytes:
+    """The target (or build) directory an out dir belongs to: the nearest one above it that cargo tagged, else by its shape."""
+    directory = out_dir
+    while len(directory) > 1:
+        if os.path.exists(directory + b"/" + TARGET_TAG):
+            return directory
+        directory = os.path.dirname(directory)
+    for part in _PROFILE_SUBDIRS:
+        above, found, _ = out_dir.rpartition(b"/" + part)
+        if found:
+            return os.path.dirname(above) or above
+    return out_dir
+
+
+def replace_paths(text: bytes, path: bytes, by: bytes) -> bytes:
+    """Replace a path where a path component ends: `/ws` in `/ws/src` and `"/ws"`, not in `/ws2`.
+
+    The launcher does the same, see docs/explanation/protocol.md.
+    """
+    at = text.find(path)
+    if at < 0:
+        return text
+    kept, start, size = [], 0, len(path)
+    while at >= 0:
+        end = at + size
+        if end == len(text) or not _continues(text[end]):
+            kept.append(text[start:at])
+            kept.append(by)
+            start = end
+        at = text.find(path, end)
+    kept.append(text[start:])
+    return b"".join(kept)
+
+
+def json_escaped(path: bytes) -> bytes:
+    """A path as it stands inside a JSON string of rustc's."""
+    if _plain(path):
+        return path
+    escaped = path.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b"".join(bytes((c,)) if c >= 0x20 else b"\\u%04x" % c for c in escaped)
+
+
+def _plain(path: bytes) -> bool:
+    return b'"' not in path and b"\\" not in path and min(path, default=0x20) >= 0x20
+
+
+def _continues(byte: int) -> bool:
+    return byte in _COMPONENT_BYTES
+
+
+def _token(placeholder: bytes) -> bytes:
+    # NUL never occurs in rustc's messages, so a literal "<cwd>" in one is not taken for a placeholder.
+    return b"\0" + placeholder + b"\0"
+
+
+_COMPONENT_BYTES = frozenset(
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+~@" + bytes(range(0x80, 0x100))
+)

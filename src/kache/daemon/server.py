@@ -1,0 +1,269 @@
+"""The daemon: one per cache dir, on one unix socket, for its own user alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import stat
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kache import __version__
+from kache.config.load import Config
+from kache.daemon.connection import Connection
+from kache.daemon.services import flush, idle_exit, self_restart, store_care
+from kache.engine.engine import Engine
+from kache.engine.single_flight import SingleFlight
+from kache.errors import CacheDirError
+from kache.store.local import LocalStore
+
+log = logging.getLogger("kache")
+T = TypeVar("T")
+LOCK_NAME = "daemon.lock"
+BACKLOG = 1024
+DRAIN_S = 10.0
+_WORKERS = 2
+
+
+class Server:
+    """State of the running daemon.
+
+    Args:
+        config: settings of the environment it was started in.
+        store: the open store.
+        loop: its event loop.
+    """
+
+    def __init__(self, config: Config, store: LocalStore, loop: asyncio.AbstractEventLoop) -> None:
+        self.config = config
+        self.cache_dir = config.cache_dir
+        self.engine = Engine(store, config.cache_dir)
+        self.flights = SingleFlight(self.engine.digests, store.expected_compile_s)
+        self.loop = loop
+        self.connections: set[Connection] = set()
+        self.requests = 0
+        self.draining = False
+        self.restart = False
+        self.mount_ns = _mount_ns()
+        self.started = time.monotonic()
+        self.last_touch = time.monotonic()
+        self._stop = asyncio.Event()
+        self._recorded = asyncio.Event()
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="kache")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- for connections
+
+    def touched(self) -> None:
+        """A frame came: not idle."""
+        self.last_touch = time.monotonic()
+
+    async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        """Run blocking work beside the loop."""
+        return await self.loop.run_in_executor(self._pool, work, *arguments)
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Hold a task until it ends, and log what it died of."""
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def record_ended(self) -> None:
+        """Wake the links that wait for a record."""
+        self._recorded.set()
+        self._recorded = asyncio.Event()
+
+    async def recorded(self, path: bytes, limit_s: float) -> None:
+        """Wait until the artifact at a path is no longer being recorded."""
+        deadline = time.monotonic() + limit_s
+        while path.rpartition(b".")[0] in self.engine.pending:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                self.engine.pending.discard(path.rpartition(b".")[0])
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._recorded.wait(), min(left_s, 1.0))
+
+    async def control(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Answer the CLI.
+
+        Raises:
+            KeyError: the message has no `op`.
+        """
+        op = message["op"]
+        if op == "flush":
+            while any(not task.done() for task in self._tasks if task is not asyncio.current_task()) and self.engine.pending:
+                await asyncio.sleep(0.005)
+            await self.in_thread(self.engine.flush)
+            return {"ok": True}
+        if op == "stop":
+            self.stop()
+            return {"ok": True, "pid": os.getpid()}
+        if op == "status":
+            return self.status()
+        return {"error": f"unknown op {op!r}"}
+
+    def status(self) -> dict[str, Any]:
+        """What `kache daemon status` shows."""
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self.started, 3),
+            "rss_bytes": _rss_bytes(),
+            "requests": self.requests,
+            "in_flight": self.engine.in_flight,
+            "socket": str(self.config.socket_path),
+            "cache_dir": str(self.cache_dir),
+        }
+
+    # ---- life
+
+    def stop(self, *, restart: bool = False) -> None:
+        """Take no more calls, finish what is under way, end."""
+        self.draining = True
+        self.restart = restart
+        self._stop.set()
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Answer until stopped, then drain."""
+        server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener)
+        jobs = (flush, store_care, idle_exit, self_restart)
+        services = [self.loop.create_task(job.run(self)) for job in jobs]
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self.stop)
+        await self._stop.wait()
+        server.close()
+        deadline = time.monotonic() + DRAIN_S
+        while (self.engine.in_flight or self._tasks) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for service in services:
+            service.cancel()
+        self._pool.shutdown(wait=True)
+        self.engine.flush()
+        self.engine.close()
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task failed", exc_info=task.exception())
+
+
+def run(config: Config) -> bool:
+    """Serve until told to stop.
+
+    Returns:
+        True if the daemon should be started anew: its code or configuration changed.
+
+    Raises:
+        StoreError: the store or the socket cannot be used.
+    """
+    lock = _lock(config.cache_dir)
+    if lock is None:
+        log.info("another daemon serves %s", config.cache_dir)
+        return False
+    store = LocalStore.open(config.cache_dir)
+    listener = _listen(config.socket_path)
+    try:
+        return _run_loop(config, store, listener)
+    finally:
+        store.close()
+        listener.close()
+        with contextlib.suppress(OSError):
+            config.socket_path.unlink()
+        os.close(lock)
+
+
+def _run_loop(config: Config, store: LocalStore, listener: socket.socket) -> bool:
+    import uvloop
+
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.set_exception_handler(lambda _, context: log.error("%(message)s", context, exc_info=context.get("exception")))
+    try:
+        server = Server(config, store, loop)
+        log.info("serving %s on %s as pid %d", config.cache_dir, config.socket_path, os.getpid())
+        loop.run_until_complete(server.serve(listener))
+        log.info("stopped after %d requests", server.requests)
+        return server.restart
+    finally:
+        loop.close()
+
+
+def _lock(cache_dir: Path) -> int | None:
+    try:
+        cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(cache_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CacheDirError(f"cannot use {cache_dir}", why=error.strerror or str(error)) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _listen(path: Path) -> socket.socket:
+    """Bind the socket, 0600; a stale one of ours is replaced, anything else stays.
+
+    Raises:
+        CacheDirError: the place is taken or unusable.
+    """
+    try:
+        if path.parent.parent == Path("/tmp"):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            facts = path.parent.lstat()
+            if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+                raise CacheDirError(f"{path.parent} is not a private directory of ours")
+        else:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists() and (not stat.S_ISSOCK(path.lstat().st_mode) or _answers(path)):
+            raise CacheDirError(
+                f"{path} is taken by something else", fix="move it away or set KACHE_SOCKET_PATH; builds go on without a daemon"
+            )
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        before = os.umask(0o177)
+        try:
+            listener.bind(os.fsencode(path))
+        finally:
+            os.umask(before)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise CacheDirError(f"cannot listen on {path}", why=error.strerror or str(error)) from error
+    return listener
+
+
+def _answers(path: Path) -> bool:
+    probe = socket.socket(socket.AF_UNIX)
+    probe.settimeout(1)
+    try:
+        probe.connect(os.fsencode(path))
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
+
+
+def _mount_ns() -> int:
+    try:
+        return os.stat("/proc/self/ns/mnt").st_ino
+    except OSError:
+        return 0
+
+
+def _rss_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

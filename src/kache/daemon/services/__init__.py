@@ -1,0 +1,1 @@
+"""Work beside answering: one job, one file, one `run()`."""

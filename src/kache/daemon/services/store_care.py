@@ -1,0 +1,38 @@
+"""Keep the store within its budget, and look at what other hands changed while nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from kache.errors import StoreError
+
+if TYPE_CHECKING:
+    from kache.daemon.server import Server
+
+log = logging.getLogger("kache")
+QUIET_S = 1.0
+SLICE_S = 0.05
+
+
+async def run(server: Server, interval_s: float = 1.0) -> None:
+    """Each interval: evict if the store outgrew its budget; in a quiet moment verify blobs for a little while."""
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            await _once(server)
+        except StoreError as error:
+            log.warning("care of the store: %s: %s", error.what, error.why)
+
+
+async def _once(server: Server) -> None:
+    store, budget_bytes = server.engine.store, server.config.max_size_bytes
+    if server.config.gc and store.allocated_bytes() > budget_bytes:
+        report = await server.in_thread(store.gc, budget_bytes)
+        log.info("evicted %d entries, %d bytes", report.evicted_entries, report.freed_bytes)
+    while not server.engine.in_flight and time.monotonic() - server.last_touch > QUIET_S:
+        if not await server.in_thread(store.verify_changed, SLICE_S):
+            return
+        await asyncio.sleep(SLICE_S)

@@ -1,0 +1,100 @@
+"""What the engine can answer to a call, before it becomes a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kache.compilers.rustc.closure import Surroundings
+from kache.compilers.rustc.invocation import Invocation
+from kache.compilers.rustc.key_inputs import KeyInputs
+from kache.compilers.rustc.roots import Roots
+from kache.compilers.rustc.toolchain import Toolchain
+from kache.config.load import Config
+from kache.core.entry import Entry
+from kache.core.outcome import Outcome, Reason
+from kache.ipc.protocol import Hit
+
+
+@dataclass(slots=True)
+class Shape:
+    """The little of a call that serving a hit needs; kept for calls seen before, so it is kept small.
+
+    Attributes:
+        roots: the call's roots.
+        out_dir: where outputs go.
+        json: messages are JSON.
+        wants_artifacts: notifications were asked for.
+        crate_name, unit_kind: for the event.
+    """
+
+    roots: Roots
+    out_dir: bytes
+    json: bool
+    wants_artifacts: bool
+    crate_name: str
+    unit_kind: str
+
+
+@dataclass(slots=True)
+class Passed:
+    """rustc runs as if kache were not there."""
+
+    reason: Reason
+    detail: str = ""
+    crate_name: str = ""
+    unit_kind: str = ""
+    outcome: Outcome = Outcome.PASSTHROUGH
+
+
+@dataclass(slots=True)
+class Found:
+    """An entry fits; it is not restored yet."""
+
+    shape: Shape
+    entry: Entry
+    outcome: Outcome = Outcome.LOCAL_HIT
+
+
+@dataclass(slots=True)
+class Missed:
+    """Nothing fits: rustc must run.
+
+    Attributes:
+        call: the parsed call.
+        shape: for a hit on a compile in flight.
+        around: what its closure is compared with.
+        inputs: labelled key inputs.
+        weak_key: their hash.
+        toolchain: whose compile this is.
+        config: settings of this workspace.
+        remapped: rustc is told stable names for this checkout's paths.
+        seen_id: under which id the call is remembered once its answer is known.
+    """
+
+    call: Invocation
+    shape: Shape
+    around: Surroundings
+    inputs: KeyInputs
+    weak_key: bytes
+    toolchain: Toolchain
+    config: Config
+    remapped: bool
+    seen_id: bytes
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question to rustc whose answer is worth keeping (`-vV`, `--print`): run it as it is and listen."""
+
+    key: bytes
+    argv: list[bytes]
+
+
+@dataclass(slots=True)
+class Answered:
+    """A question whose answer is known."""
+
+    hit: Hit
+
+
+Decision = Passed | Found | Missed | Asked | Answered

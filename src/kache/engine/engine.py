@@ -1,0 +1,358 @@
+"""The engine: one object that answers calls, whoever asks.
+
+`begin` decides without running anything; `restore` serves a hit; `compile` hands out a token and what to run; `finish`
+records. The daemon calls them from its event loop and a worker thread, the in-process wrapper one after the other.
+Whatever goes wrong in here becomes a passthrough and an event: a cache problem never fails a build.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kache.compilers.file_digests import FileDigests
+from kache.compilers.rustc.key_inputs import PendingRecord
+from kache.compilers.rustc.outputs import existing_outputs
+from kache.config.load import Config
+from kache.core.digest import Digest
+from kache.core.entry import Entry, Event, FileIdentity
+from kache.core.outcome import Outcome, Reason
+from kache.engine.builds import Build, Builds
+from kache.engine.configs import Configs
+from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
+from kache.engine.lookup import Lookup
+from kache.engine.record import NotStoredError, Recorder, identity_of, labelled
+from kache.engine.serve import Served, serve
+from kache.errors import StoreError
+from kache.ipc.protocol import Done, Request, Run
+from kache.store.local import LocalStore
+from kache.util import atomic
+
+log = logging.getLogger("kache")
+CLOCK_NAME = "clock"
+TOOLCHAINS_NAME = "toolchains"
+WAIT = 1
+"""Flag of RUN: after DONE the launcher waits until the engine closes the connection."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call on its way through the engine.
+
+    Attributes:
+        request: what the launcher sent.
+        at_ns: when it came, ns since the Unix epoch.
+        clock: the same on the monotonic clock, seconds.
+        build: the cargo command it belongs to.
+    """
+
+    request: Request
+    at_ns: int
+    clock: float
+    build: Build
+
+
+@dataclass(slots=True)
+class Compile:
+    """A compile handed out.
+
+    Attributes:
+        call: whose it is.
+        missed: what was looked up.
+        started_ns: the filesystem's clock when it started.
+        identities: keyed files as they were then.
+        stem: path of its outputs without extensions, for links that come right after it.
+    """
+
+    call: Call
+    missed: Missed
+    started_ns: int
+    identities: list[tuple[bytes, tuple[int, ...]]]
+
+
+class Engine:
+    """Answers calls from one store.
+
+    Args:
+        store: the open store.
+        cache_dir: where its clock file is.
+        env: the environment the engine was started in, for settings no request can change.
+    """
+
+    def __init__(self, store: LocalStore, cache_dir: Path) -> None:
+        self.store = store
+        self.digests = FileDigests(self._saved_digest)
+        self.configs = Configs()
+        self.pending: set[bytes] = set()
+        self.broken = False
+        self._clock_path = os.fsencode(cache_dir / CLOCK_NAME)
+        self._builds = Builds()
+        self._lookup = Lookup(store, self.digests, self._is_pending)
+        self._recorder = Recorder(store, self.digests)
+        self._compiles: dict[int, Compile] = {}
+        self._next_token = int.from_bytes(os.urandom(7), "little")
+        self._events: list[Event] = []
+        self._events_lock = threading.Lock()
+        self._toolchains_path = cache_dir / TOOLCHAINS_NAME
+        self._toolchains_saved = self._load_toolchains()
+
+    # ---- a call
+
+    def arrive(self, request: Request) -> Call:
+        """Note when a call came and whose it is."""
+        return Call(request, time.time_ns(), time.perf_counter(), self._builds.of(request.ppid))
+
+    def config(self, call: Call) -> Config:
+        """The settings of the call's workspace."""
+        return self.configs.of(call.request.env, call.build.cwd or call.request.cwd)
+
+    def begin(self, call: Call) -> Decision:
+        """Decide.
+
+        Raises:
+            PendingRecord: ask again when the artifact at its path is recorded.
+        """
+        try:
+            config = self.config(call)
+            if config.disabled:
+                return Passed(Reason.DISABLED)
+            return self._lookup.decide(call.request, config)
+        except PendingRecord:
+            raise
+        except StoreError as error:
+            self.broken = True
+            log.warning("lookup: %s: %s", error.what, error.why)
+            return Passed(Reason.STORE_UNAVAILABLE, error.what, outcome=Outcome.ERROR)
+        except Exception:
+            log.exception("lookup failed")
+            return Passed(Reason.INTERNAL_ERROR, outcome=Outcome.ERROR)
+
+    def restore(self, call: Call, found: Found) -> Served | Passed:
+        """Serve a hit; when that fails rustc runs."""
+        try:
+            served = serve(found, call.request.umask, self.store, self.digests)
+        except (OSError, StoreError) as error:
+            log.warning("restore of %s: %s", found.entry.crate_name, error)
+            return Passed(
+                Reason.RESTORE_FAILED, str(error), found.entry.crate_name, found.entry.unit_kind, Outcome.ERROR
+            )
+        except Exception:
+            log.exception("restore failed")
+            return Passed(Reason.INTERNAL_ERROR, "", found.entry.crate_name, found.entry.unit_kind, Outcome.ERROR)
+        self._add_event(
+            call,
+            found.outcome,
+            crate=(found.entry.crate_name, found.entry.unit_kind),
+            compile_ms=found.entry.compile_ms,
+            linked_bytes=served.linked_bytes,
+            cloned_bytes=served.cloned_bytes,
+            copied_bytes=served.copied_bytes,
+            entry_key=found.entry.key,
+        )
+        return served
+
+    def passed(self, call: Call, passed: Passed) -> None:
+        """Count a call that went past the cache."""
+        log.debug("passthrough %s: %s %s", passed.crate_name, passed.reason, passed.detail)
+        self._add_event(call, passed.outcome, reason=passed.reason, crate=(passed.crate_name, passed.unit_kind))
+
+    def compile(self, call: Call, missed: Missed, *, wait: bool) -> Run:
+        """Hand out a compile.
+
+        Args:
+            call: the call.
+            missed: its decision.
+            wait: the launcher must wait for `finish`: there is no daemon to do it afterwards.
+
+        Raises:
+            OSError: the filesystem's clock cannot be read.
+        """
+        started_ns = self._now_on_disk()
+        identities = [(path, identity_of(os.stat(path))) for path in missed.inputs.files]
+        self._next_token = (self._next_token + 1) & 0x7FFFFFFFFFFFFFFF
+        self._compiles[self._next_token] = Compile(call, missed, started_ns, identities)
+        roots, invocation = missed.around.roots, missed.call
+        compilers = [invocation.compiler] + ([invocation.wrapped_rustc] if invocation.wrapped_rustc else [])
+        # Before the caller's own arguments: where both remap a path, the caller's flag wins.
+        flags = roots.remap_flags() if missed.remapped else []
+        return Run(
+            token=self._next_token,
+            flags=WAIT if wait else 0,
+            argv=[*compilers, *flags, *invocation.run_args],
+            env_set=[],
+            env_unset=[],
+            replacements=roots.reverse(json=invocation.json_errors) if missed.remapped else [],
+            unlink=existing_outputs(invocation),
+        )
+
+    def ask(self, asked: Asked) -> Run:
+        """Hand out a question to rustc as it stands."""
+        self._next_token = (self._next_token + 1) & 0x7FFFFFFFFFFFFFFF
+        return Run(self._next_token, 0, asked.argv, [], [], [], [])
+
+    def learn(self, asked: Asked, done: Done) -> None:
+        """Keep what rustc answered."""
+        self._lookup.queries.learn(asked.key, done)
+
+    def started(self, token: int) -> Compile | None:
+        """A compile handed out and not finished."""
+        return self._compiles.get(token)
+
+    def expect(self, token: int) -> None:
+        """Its rustc has ended and `finish` will come: links that read its outputs wait."""
+        compile_ = self._compiles.get(token)
+        if compile_ is not None:
+            self.pending.add(_stem(compile_.missed))
+
+    def abandon(self, token: int) -> None:
+        """The launcher is gone: nothing will come of this compile."""
+        compile_ = self._compiles.pop(token, None)
+        if compile_ is not None:
+            self.pending.discard(_stem(compile_.missed))
+
+    def finish(self, done: Done) -> Entry | None:
+        """Record a compile that ended; may take long (hashing), so the daemon calls it in a worker thread."""
+        compile_ = self._compiles.pop(done.token, None)
+        if compile_ is None:
+            return None
+        missed, reason, outcome, entry = compile_.missed, "", Outcome.MISS, None
+        try:
+            entry = self._recorder.record(missed, done, compile_.started_ns, compile_.identities)
+        except NotStoredError as error:
+            reason = error.reason
+            log.info("not stored %s: %s %s", missed.call.crate_name, error.reason, error.detail)
+        except (StoreError, OSError) as error:
+            reason, outcome = Reason.STORE_WRITE_FAILED, Outcome.ERROR
+            log.warning("record %s: %s", missed.call.crate_name, error)
+        except Exception:
+            reason, outcome = Reason.INTERNAL_ERROR, Outcome.ERROR
+            log.exception("record failed")
+        finally:
+            self.pending.discard(_stem(missed))
+        self._miss_event(compile_, done, entry, outcome, reason)
+        return entry
+
+    def _miss_event(
+        self, compile_: Compile, done: Done, entry: Entry | None, outcome: Outcome, reason: str
+    ) -> None:
+        missed = compile_.missed
+        memo = self.store.memos(missed.weak_key) if entry is not None else []
+        inputs = next((memo.inputs for memo in memo if entry is not None and memo.key == entry.key), ())
+        self._add_event(
+            compile_.call,
+            outcome,
+            reason=reason,
+            crate=(missed.call.crate_name, missed.call.unit_kind),
+            compile_ms=done.wall_us // 1000,
+            inputs=labelled(missed, inputs),
+        )
+
+    # ---- events and persistence
+
+    def flush(self) -> None:
+        """Write events and what was learnt about files."""
+        with self._events_lock:
+            events, self._events = self._events, []
+        try:
+            if events:
+                self.store.add_events(events)
+            rows = self.digests.unsaved()
+            if rows:
+                self.store.save_file_digests(rows)
+        except StoreError as error:
+            log.warning("cannot write events: %s: %s", error.what, error.why)
+
+    def close(self) -> None:
+        """Keep what took long to find out; the store is the caller's to close."""
+        self.flush()
+        known = self._lookup.toolchains.export()
+        if known != self._toolchains_saved:
+            try:
+                atomic.write(self._toolchains_path, known)
+            except OSError as error:
+                log.warning("cannot keep what is known of toolchains: %s", error)
+
+    @property
+    def in_flight(self) -> int:
+        """Compiles handed out and not recorded yet."""
+        return len(self._compiles) + len(self.pending)
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether `flush` has something to do."""
+        return bool(self._events)
+
+    def _add_event(
+        self,
+        call: Call,
+        outcome: Outcome,
+        *,
+        reason: str = "",
+        crate: tuple[str, str] = ("", ""),
+        compile_ms: int = 0,
+        linked_bytes: int = 0,
+        cloned_bytes: int = 0,
+        copied_bytes: int = 0,
+        entry_key: bytes | None = None,
+        inputs: bytes | None = None,
+    ) -> None:
+        elapsed_us = int((time.perf_counter() - call.clock) * 1e6)
+        event = Event(
+            at_ns=call.at_ns,
+            build=call.build.id,
+            build_root=os.fsdecode(call.build.cwd),
+            build_command=call.build.command,
+            outcome=outcome,
+            reason=reason,
+            crate_name=crate[0],
+            unit_kind=crate[1],
+            elapsed_us=max(elapsed_us - compile_ms * 1000, 0) if outcome is Outcome.MISS else elapsed_us,
+            compile_ms=compile_ms,
+            linked_bytes=linked_bytes,
+            cloned_bytes=cloned_bytes,
+            copied_bytes=copied_bytes,
+            entry_key=entry_key,
+            inputs=inputs,
+        )
+        with self._events_lock:
+            self._events.append(event)
+
+    def _load_toolchains(self) -> bytes:
+        try:
+            saved = self._toolchains_path.read_bytes()
+        except OSError:
+            return b""
+        self._lookup.toolchains.restore(saved)
+        return self._lookup.toolchains.export()
+
+    def _saved_digest(self, identity: FileIdentity) -> Digest | None:
+        try:
+            return self.store.file_digest(identity)
+        except StoreError:
+            return None
+
+    def _is_pending(self, path: bytes) -> bool:
+        return bool(self.pending) and path.rpartition(b".")[0] in self.pending
+
+    def _now_on_disk(self) -> int:
+        """The filesystem's own clock, with its own grain: what it dates a file touched now."""
+        try:
+            os.utime(self._clock_path)
+        except FileNotFoundError:
+            os.close(os.open(self._clock_path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        return os.stat(self._clock_path).st_mtime_ns
+
+
+def _stem(missed: Missed) -> bytes:
+    call = missed.call
+    return call.out_dir + b"/lib" + call.crate_name.encode() + call.extra_filename
+
+
+def environment(request: Request) -> Mapping[str, str]:
+    """A request's environment as text."""
+    return {os.fsdecode(n): os.fsdecode(v) for n, _, v in (pair.partition(b"=") for pair in request.env)}

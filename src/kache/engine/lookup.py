@@ -1,0 +1,259 @@
+"""From a request to a decision: pass, found or missed. No rustc runs here, and a call seen before costs only stats."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from kache.compilers.file_digests import SETTLED_NS, FileDigests
+from kache.compilers.rustc import args, closure
+from kache.compilers.rustc.closure import Surroundings
+from kache.compilers.rustc.invocation import Invocation, Refusal
+from kache.compilers.rustc.key_inputs import KeyInputs, add_externs, add_link_closure, add_native, static_inputs
+from kache.compilers.rustc.native import NativeResolver
+from kache.compilers.rustc.roots import Roots, discover
+from kache.compilers.rustc.toolchain import Toolchain, Toolchains
+from kache.config.load import Config
+from kache.core.digest import Digest, hash_bytes
+from kache.core.entry import Entry, InputMemo
+from kache.core.outcome import Outcome, Reason
+from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Passed, Shape
+from kache.engine.queries import Queries, question
+from kache.ipc.protocol import Request
+from kache.store.local import LocalStore
+
+SEEN_CAPACITY = 8192
+_PATHS_CAPACITY = 100_000
+# These differ between two runs of the same build and no compiler looks at them; a wrong guess here costs one re-parse.
+_NOISE = (b"CARGO_MAKEFLAGS=", b"MAKEFLAGS=", b"MFLAGS=", b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=")
+_pack = struct.Struct("<QqqqQ").pack
+
+
+@dataclass(slots=True)
+class Seen:
+    """A call whose answer stands as long as its files do.
+
+    Attributes:
+        shape: what serving needs.
+        toolchain: identity of the toolchain then.
+        files: keyed files, real paths; the closure's own come from the memo.
+        absent: paths that must stay absent.
+        memo: the closure.
+        stamp: hash over the identities of all files.
+    """
+
+    shape: Shape
+    toolchain: Digest
+    files: tuple[bytes, ...]
+    absent: tuple[bytes, ...]
+    memo: InputMemo
+    stamp: Digest
+
+    def all_files(self) -> list[bytes]:
+        """Keyed files and the closure's."""
+        return [*self.files, *closure.watched(self.memo, self.shape.roots)[0]]
+
+
+class Lookup:
+    """Decides; owns the memos that make deciding cheap.
+
+    Args:
+        store: where memos and entries are.
+        digests: the stat memo, shared with whoever records.
+        pending: whether the artifact at a path is still being recorded.
+    """
+
+    def __init__(self, store: LocalStore, digests: FileDigests, pending: Callable[[bytes], bool]) -> None:
+        self.toolchains = Toolchains()
+        self.queries = Queries()
+        self._store = store
+        self._digests = digests
+        self._pending = pending
+        self._native = NativeResolver()
+        self._seen: OrderedDict[bytes, Seen] = OrderedDict()
+        self._paths: dict[bytes, bytes] = {}
+
+    def decide(self, request: Request, config: Config) -> Decision:
+        """Decide one call.
+
+        Raises:
+            PendingRecord: an rlib this link reads is still being recorded; ask again when it is.
+            StoreError: the store cannot be read.
+        """
+        if not request.argv or not request.cwd:
+            return Passed(Reason.NOT_RUSTC if request.cwd else Reason.UNREADABLE_INPUT)
+        env = _environment(request.env)
+        toolchain = self.toolchains.identify(request.argv[0], env, request.cwd)
+        seen_id = _seen_id(request, config)
+        seen = self._seen.get(seen_id)
+        if seen is not None:
+            entry = self._still(seen, toolchain)
+            if entry is not None:
+                self._seen.move_to_end(seen_id)
+                return Found(seen.shape, entry)
+            del self._seen[seen_id]
+        return self._decide_anew(request, env, toolchain, config, seen_id)
+
+    def forget(self, seen_id: bytes) -> None:
+        """What was served for this call turned out broken: look again next time."""
+        self._seen.pop(seen_id, None)
+
+    def memo_of(self, missed: Missed) -> Entry | None:
+        """Look once more under the weak key of a miss: another process may have recorded it meanwhile."""
+        return self._match(missed.weak_key, missed.around, {}, missed)
+
+    def _still(self, seen: Seen, toolchain: Toolchain | Refusal) -> Entry | None:
+        if isinstance(toolchain, Refusal) or toolchain.identity != seen.toolchain:
+            return None
+        try:
+            if _stamp(seen.all_files()) != seen.stamp:
+                return None
+        except OSError:
+            return None
+        absent = closure.watched(seen.memo, seen.shape.roots)[1]
+        if any(os.access(path, os.F_OK) for path in (*seen.absent, *absent)):
+            return None
+        return self._store.entry(seen.memo.key)
+
+    def _decide_anew(
+        self,
+        request: Request,
+        env: Mapping[bytes, bytes],
+        toolchain: Toolchain | Refusal,
+        config: Config,
+        seen_id: bytes,
+    ) -> Decision:
+        call = args.parse(request.argv, request.cwd)
+        if isinstance(call, Refusal):
+            return self._refused(call, request, env, toolchain)
+        if isinstance(toolchain, Refusal):
+            return Passed(toolchain.reason, toolchain.detail, call.crate_name, call.unit_kind)
+        remapped = config.remap and not call.coverage and b"/trybuild/" not in call.out_dir
+        base_dir = os.fsencode(config.base_dir) if config.base_dir else None
+        roots = discover(call, request.cwd, env, sysroot=toolchain.sysroot, base_dir=base_dir)
+        try:
+            inputs = self._inputs(call, roots, env, toolchain, config, request.cwd, remapped=remapped)
+        except OSError as error:
+            name = os.fsdecode(error.filename or b"?")
+            return Passed(Reason.UNREADABLE_INPUT, f"{name}: {error.strerror}", call.crate_name, call.unit_kind)
+        if isinstance(inputs, Refusal):
+            return Passed(inputs.reason, inputs.detail, call.crate_name, call.unit_kind)
+        missed = Missed(
+            call=call,
+            shape=Shape(roots, call.out_dir, call.json_errors, call.wants_artifacts, call.crate_name, call.unit_kind),
+            around=Surroundings(roots, env, call.presentation),
+            inputs=inputs,
+            weak_key=inputs.weak_key(),
+            toolchain=toolchain,
+            config=config,
+            remapped=remapped,
+            seen_id=seen_id,
+        )
+        contents: dict[bytes, Digest | None] = {}
+        entry = self._match(missed.weak_key, missed.around, contents, missed)
+        if entry is None and self._store.refresh():
+            entry = self._match(missed.weak_key, missed.around, contents, missed)
+        return missed if entry is None else Found(missed.shape, entry, Outcome.LOCAL_HIT)
+
+    def _refused(
+        self, refusal: Refusal, request: Request, env: Mapping[bytes, bytes], toolchain: Toolchain | Refusal
+    ) -> Decision:
+        if refusal.reason is Reason.QUERY and isinstance(toolchain, Toolchain):
+            key = question(request, env, toolchain)
+            if key is not None:
+                hit = self.queries.answer(key)
+                return Answered(hit) if hit is not None else Asked(key, request.argv)
+        return Passed(refusal.reason, refusal.detail)
+
+    def _inputs(
+        self,
+        call: Invocation,
+        roots: Roots,
+        env: Mapping[bytes, bytes],
+        toolchain: Toolchain,
+        config: Config,
+        cwd: bytes,
+        *,
+        remapped: bool,
+    ) -> KeyInputs | Refusal:
+        inputs = static_inputs(call, roots, env, toolchain)
+        inputs.add(b"cwd", roots.normalise(cwd))
+        inputs.add(b"salt", config.key_salt.encode())
+        if remapped:
+            inputs.add(b"paths", b"remapped")
+        else:
+            # Outputs then hold real paths: they fit no other place.
+            inputs.add(b"paths", b"real " + b" ".join(root.path for root in roots.all if root.name))
+        add_externs(call, self._digests, inputs)
+        native = self._native.resolve(call, env, cwd)
+        if isinstance(native, Refusal):
+            return native
+        if call.target_spec:
+            native.files.append(call.target_spec)
+        add_native(native, roots, self._digests, inputs)
+        if call.links:
+            add_link_closure(call, self._digests, inputs, self._store.links, self._pending)
+        return inputs
+
+    def _match(
+        self, weak_key: Digest, around: Surroundings, contents: dict[bytes, Digest | None], missed: Missed
+    ) -> Entry | None:
+        for memo in self._store.memos(weak_key):
+            if closure.matches(memo, around, self._digests, contents):
+                entry = self._store.entry(memo.key)
+                if entry is not None:
+                    self._remember(missed, memo)
+                    return entry
+        return None
+
+    def _remember(self, missed: Missed, memo: InputMemo) -> None:
+        """Keep the answer, if the identities of its files can be trusted to change with their contents."""
+        files = tuple(self._one_copy(path) for path in missed.inputs.files)
+        seen = Seen(missed.shape, missed.toolchain.identity, files, tuple(missed.inputs.absent), memo, b"")
+        try:
+            for path in seen.all_files():
+                found = os.stat(path)
+                if self._digests.known(found) is None and not _settled(found):
+                    return
+            seen.stamp = _stamp(seen.all_files())
+        except OSError:
+            return
+        self._seen[missed.seen_id] = seen
+        if len(self._seen) > SEEN_CAPACITY:
+            self._seen.popitem(last=False)
+
+    def _one_copy(self, path: bytes) -> bytes:
+        """The same paths stand in thousands of calls: keep each once."""
+        if len(self._paths) > _PATHS_CAPACITY:
+            self._paths.clear()
+        return self._paths.setdefault(path, path)
+
+
+def _environment(pairs: Iterable[bytes]) -> dict[bytes, bytes]:
+    env = {}
+    for pair in pairs:
+        name, _, value = pair.partition(b"=")
+        env[name] = value
+    return env
+
+
+def _seen_id(request: Request, config: Config) -> Digest:
+    env = [pair for pair in request.env if not pair.startswith(_NOISE)]
+    words = (b"\0".join(request.argv), request.cwd, b"\0".join(env), repr((config.key_salt, config.remap, config.base_dir)).encode())
+    return hash_bytes(b"\1".join(words))
+
+
+def _stamp(files: Iterable[bytes]) -> Digest:
+    parts = []
+    for path in files:
+        found = os.stat(path)
+        parts.append(_pack(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev))
+    return hash_bytes(b"".join(parts))
+
+
+def _settled(found: os.stat_result) -> bool:
+    return time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) >= SETTLED_NS

@@ -1,0 +1,199 @@
+"""After a compile: is what rustc left behind worth keeping, and is it known what it read? Then store it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from kache.compilers.file_digests import FileDigests
+from kache.compilers.rustc import depinfo
+from kache.compilers.rustc.closure import ClosureMaker, InputChangedError
+from kache.compilers.rustc.outputs import debug_files, read_messages, role_of
+from kache.core.digest import hash_parts
+from kache.core.entry import Artifact, Entry, InputKind, InputMemo, MemoInput, Role
+from kache.core.outcome import Reason
+from kache.engine.decisions import Missed
+from kache.ipc.protocol import Done
+from kache.store.local import LocalStore, Staged
+
+_SHAREABLE = (Role.RLIB, Role.RMETA)
+_SHOWN_DIGEST_BYTES = 6
+_SHOWN_VALUE_BYTES = 200
+
+
+class NotStoredError(Exception):
+    """This compile's outputs are not kept; the build is none the worse for it."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Turns a finished compile into an entry.
+
+    Attributes:
+        store: where it goes.
+        digests: the stat memo.
+    """
+
+    store: LocalStore
+    digests: FileDigests
+
+    def record(self, missed: Missed, done: Done, started_ns: int, identities: Sequence[tuple[bytes, tuple[int, ...]]]) -> Entry:
+        """Store the outputs of one compile.
+
+        Args:
+            missed: the call.
+            done: how it ended.
+            started_ns: the filesystem's clock when it started.
+            identities: keyed files with their identity before it started.
+
+        Returns:
+            The entry.
+
+        Raises:
+            NotStoredError: it failed, or what it read or wrote is not known for sure.
+            StoreError: the store cannot be written.
+        """
+        if done.wait_status != 0:
+            killed = os.WIFSIGNALED(done.wait_status)
+            raise NotStoredError(Reason.COMPILER_KILLED if killed else Reason.COMPILE_FAILED)
+        self._check_keyed_files(missed, identities)
+        messages = read_messages(done.stderr)
+        outputs, dep_info_path = self._outputs(missed, messages.artifacts)
+        text = _read(dep_info_path)
+        maker = ClosureMaker(missed.around, self.digests, started_ns)
+        try:
+            info = depinfo.parse(text)
+            maker.add_sources(info)
+        except depinfo.DepInfoError as error:
+            raise NotStoredError(Reason.NO_DEP_INFO, str(error)) from error
+        except InputChangedError as error:
+            raise NotStoredError(Reason.INPUT_CHANGED, str(error)) from error
+        staged: list[Staged] = []
+        try:
+            artifacts, tied = self._stage(missed, outputs, staged)
+            inputs = maker.finish(info, tied=tied, has_diagnostics=messages.has_diagnostics)
+            entry = self._entry(missed, done, artifacts, (dep_info_path, text), inputs)
+            self.store.commit(entry, InputMemo(missed.weak_key, entry.key, inputs), staged)
+        except BaseException:
+            for item in staged:
+                self.store.discard(item)
+            raise
+        for item in staged:
+            self.digests.note(item.identity, item.digest)
+        return entry
+
+    def _check_keyed_files(self, missed: Missed, identities: Sequence[tuple[bytes, tuple[int, ...]]]) -> None:
+        """The files in the weak key must be what they were, else rustc may have read something else."""
+        for path, before in identities:
+            try:
+                found = os.stat(path)
+                same = identity_of(found) == before
+                # Our own hardlinks move the ctime of an rlib that stays what it was: then its content decides.
+                if not same and not stat.S_ISREG(found.st_mode):
+                    raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(path))
+            except OSError as error:
+                raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(path)) from error
+            if not same and self.digests.digest_of(path, found) != missed.inputs.files[path]:
+                raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(path))
+
+    def _outputs(self, missed: Missed, announced: Sequence[tuple[bytes, str]]) -> tuple[list[tuple[bytes, Role]], bytes]:
+        out_dir, outputs, dep_info_path = missed.shape.out_dir, [], b""
+        for name, emit in announced:
+            path = os.path.join(missed.around.roots.cwd, name)
+            if os.path.dirname(path) != out_dir:
+                raise NotStoredError(Reason.OUTPUT_PATH, os.fsdecode(path))
+            if emit == "dep-info":
+                dep_info_path = path
+            else:
+                outputs.append((path, role_of(path, emit)))
+        outputs += [(path, Role.DEBUG) for path in debug_files(missed.call, [p for p, r in outputs if r == Role.LINKED])]
+        kinds = {emit for _, emit in announced}
+        if not missed.call.emit <= kinds:
+            raise NotStoredError(Reason.MISSING_OUTPUT, ", ".join(sorted(missed.call.emit - kinds)))
+        return outputs, dep_info_path
+
+    def _stage(
+        self, missed: Missed, outputs: Sequence[tuple[bytes, Role]], staged: list[Staged]
+    ) -> tuple[tuple[Artifact, ...], set[bytes]]:
+        roots = missed.around.roots
+        needles = roots.needles() if missed.remapped else ()
+        artifacts, tied = [], set()
+        for path, role in outputs:
+            try:
+                item = self.store.stage(path, share=role in _SHAREABLE, needles=needles)
+            except FileNotFoundError as error:
+                raise NotStoredError(Reason.MISSING_OUTPUT, os.fsdecode(path)) from error
+            staged.append(item)
+            for needle in item.found:
+                tied.update(root.placeholder for root in roots.tied_to(needle))
+            name = os.path.basename(path).decode("utf-8", "surrogateescape")
+            artifacts.append(Artifact(name, role, item.digest, item.size, bool(item.mode & 0o111)))
+        return tuple(artifacts), tied
+
+    def _entry(
+        self,
+        missed: Missed,
+        done: Done,
+        artifacts: tuple[Artifact, ...],
+        dep_info: tuple[bytes, bytes],
+        inputs: tuple[MemoInput, ...],
+    ) -> Entry:
+        call, roots = missed.call, missed.around.roots
+        links = [os.path.basename(extern.path) for extern in call.externs if extern.path is not None]
+        return Entry(
+            key=cache_key(missed.weak_key, inputs),
+            weak_key=missed.weak_key,
+            crate_name=call.crate_name,
+            unit_kind=call.unit_kind,
+            compile_ms=done.wall_us // 1000,
+            artifacts=artifacts,
+            dep_info_name=os.path.basename(dep_info[0]).decode("utf-8", "surrogateescape"),
+            dep_info=depinfo.template(dep_info[1], roots.pairs()),
+            stdout=roots.to_template(done.stdout, json=call.json_errors),
+            stderr=roots.to_template(done.stderr, json=call.json_errors),
+            links=tuple(name.rpartition(b".")[0].decode("utf-8", "surrogateescape") for name in links),
+        )
+
+
+def cache_key(weak_key: bytes, inputs: Sequence[MemoInput]) -> bytes:
+    """The strong key: the weak key and everything the compile read."""
+    pieces = [piece for item in inputs for piece in (item.kind.encode(), item.name, item.value)]
+    return hash_parts([weak_key, *pieces])
+
+
+def identity_of(found: os.stat_result) -> tuple[int, ...]:
+    """What must not change while rustc runs."""
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def labelled(missed: Missed, inputs: Sequence[MemoInput]) -> bytes:
+    """The inputs as why-miss reads them: zlib over msgpack of [label, value] pairs, digests cut to what is shown."""
+    pairs = [(label.decode("utf-8", "replace"), shown.decode("utf-8", "replace")) for label, _, shown in missed.inputs.parts]
+    words = {InputKind.FILE: "file", InputKind.ENV: "env", InputKind.ABSENT: "absent", InputKind.DIRECTORY: "directory"}
+    for item in inputs:
+        label = f"{words.get(item.kind, 'fact')}:{item.name.decode('utf-8', 'replace')}"
+        if item.kind == InputKind.ENV:
+            # The index is this user's alone (0600); reports mask secrets by name.
+            shown = missed.around.env.get(item.name, b"(unset)")[:_SHOWN_VALUE_BYTES].decode("utf-8", "replace")
+        else:
+            shown = item.value[:_SHOWN_DIGEST_BYTES].hex() or "absent"
+        pairs.append((label, shown))
+    return zlib.compress(msgspec.msgpack.encode(pairs), 1)
+
+
+def _read(path: bytes) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise NotStoredError(Reason.NO_DEP_INFO, os.fsdecode(path)) from error

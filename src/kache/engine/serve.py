@@ -1,0 +1,104 @@
+"""Put an entry's outputs into place and make the answer of a hit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+from kache.compilers.file_digests import FileDigests
+from kache.compilers.rustc import depinfo
+from kache.compilers.rustc.outputs import without_notifications
+from kache.core.entry import Artifact, Entry, Role
+from kache.engine.decisions import Found, Shape
+from kache.ipc.protocol import Hit
+from kache.store.local import LocalStore, RestoreHow, RestoreMethod
+
+_SHARED = (Role.RLIB,)
+"""What nothing writes in place: rustc replaces it by a new inode. Everything else is private, and dated now: cargo dates a
+unit by its newest output, so one private file is enough for the unit to look built now."""
+
+
+@dataclass(slots=True)
+class Served:
+    """A hit that is done.
+
+    Attributes:
+        hit: the answer.
+        linked_bytes, cloned_bytes, copied_bytes: what came out of the store, by how.
+    """
+
+    hit: Hit
+    linked_bytes: int = 0
+    cloned_bytes: int = 0
+    copied_bytes: int = 0
+
+
+def private_bytes(entry: Entry) -> int:
+    """Bytes that restoring copies where the filesystem cannot clone: what decides whether it may block the event loop."""
+    return sum(artifact.size for artifact in entry.artifacts if _how(artifact, entry) is RestoreHow.PRIVATE)
+
+
+def _how(artifact: Artifact, entry: Entry) -> RestoreHow:
+    """Shared or private; a unit of nothing but shared outputs makes its smallest one private, to date it."""
+    if artifact.role not in _SHARED:
+        return RestoreHow.PRIVATE
+    all_shared = all(other.role in _SHARED for other in entry.artifacts)
+    if all_shared and artifact is min(entry.artifacts, key=lambda other: other.size):
+        return RestoreHow.PRIVATE
+    return RestoreHow.SHARED
+
+
+def serve(found: Found, umask: int, store: LocalStore, digests: FileDigests) -> Served:
+    """Restore every output, then the dep-info file.
+
+    Either all outputs are in place, or those placed are removed again and the error is raised: rustc then makes them.
+
+    Args:
+        found: what to restore and where.
+        umask: the caller's.
+        store: where the blobs are.
+        digests: learns the identities of the restored files.
+
+    Raises:
+        BlobBrokenError: a blob is gone or wrong; the store has forgotten the entry.
+        OSError: a file cannot be written.
+    """
+    entry, shape = found.entry, found.shape
+    served = Served(Hit(0, _message(entry.stdout, shape), _message(entry.stderr, shape)))
+    placed: list[bytes] = []
+    try:
+        for artifact in entry.artifacts:
+            target = shape.out_dir + b"/" + artifact.name.encode("utf-8", "surrogateescape")
+            mode = (0o777 if artifact.executable else 0o666) & ~umask
+            restored = store.restore(artifact, target, mode=mode, how=_how(artifact, entry))
+            placed.append(target)
+            digests.note(restored.identity, artifact.digest)
+            if restored.method == RestoreMethod.LINKED:
+                served.linked_bytes += restored.bytes
+            elif restored.method == RestoreMethod.CLONED:
+                served.cloned_bytes += restored.bytes
+            else:
+                served.copied_bytes += restored.bytes
+        if entry.dep_info_name:
+            _write_dep_info(entry, shape)
+    except BaseException:
+        for path in placed:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        raise
+    return served
+
+
+def _message(template: bytes, shape: Shape) -> bytes:
+    text = shape.roots.from_template(template, json=shape.json)
+    return text if shape.wants_artifacts else without_notifications(text)
+
+
+def _write_dep_info(entry: Entry, shape: Shape) -> None:
+    path = shape.out_dir + b"/" + entry.dep_info_name.encode("utf-8", "surrogateescape")
+    # A new inode: what was there may be a hardlink somewhere else, and rustc would truncate it in place.
+    staged = path + b".kache-%d" % os.getpid()
+    with open(staged, "wb") as file:
+        file.write(depinfo.fill(entry.dep_info, shape.roots.pairs()))
+    os.replace(staged, path)

@@ -1,0 +1,1 @@
+"""The same engine inside one call, for when there is no daemon."""
