@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-UNWANTED = ("argparse", "rich", "textual", "http", "urllib.request", "email", "ssl", "importlib.metadata", "pydoc")
+UNWANTED = ("argparse", "rich", "textual", "http", "urllib.request", "email", "importlib.metadata", "pydoc")
 
 
 @pytest.mark.parametrize(
