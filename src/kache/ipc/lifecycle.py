@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -48,7 +47,6 @@ def start_daemon(env: Mapping[str, str]) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_default_signals,  # noqa: PLW1509 - the command line has one thread
     )
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
@@ -123,12 +121,3 @@ def _runs(pid: int) -> bool:
     except (OSError, IndexError):
         return not sys.platform.startswith("linux")
     return state not in (b"Z", b"X")  # ended, and only its parent has not looked
-
-
-def _default_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        try:
-            signal.signal(number, signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue
