@@ -116,7 +116,6 @@ def test_incremental_is_taken_out_and_nothing_else() -> None:
         ("-O", "-O"),
         ("--target wasm32-unknown-unknown", "--target=wasm32-unknown-unknown"),
         ("--remap-path-scope all", "--remap-path-scope=all"),
-        ("--sysroot=/s", "--sysroot=/s"),
         ("-C linker=clang", "-C linker=clang"),
         ("-C llvm-args=--inline-threshold=5", "-C llvm-args=--inline-threshold=5"),
         ("-C passes=sancov-module", "-C passes=sancov-module"),
@@ -153,6 +152,16 @@ def test_a_path_behind_an_unknown_linker_option_stays_raw(option: str) -> None:
     parsed = good(f"-Clink-arg={option}", "-Clink-arg=/ws/x")
     assert KeyArg(b"-C link-arg=/ws/x", None) in parsed.key_args
     assert parsed.link_inputs == (option.encode(), b"/ws/x")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["-Map=x", "-Wl,-O1", "-nostartfiles", "-Wl,--no-undefined", "-fuse-ld=lld", "/opt/a.o", "-Wl,-z,stack-size=1"],
+)
+def test_linker_arguments_that_write_nothing_or_reach_no_linker(value: str) -> None:
+    assert not good(f"-Clink-arg={value}").links
+    if "Map" not in value:
+        assert good(f"-Clink-arg={value}", "--test").links
 
 
 def test_the_source_is_a_path_in_the_key_and_relative_is_not_absolute() -> None:
@@ -204,7 +213,6 @@ def test_facts_the_engine_asks_for() -> None:
     assert good("-g", "-Cdebuginfo=1").debuginfo == "1"
     assert not good("-Cinstrument-coverage=off").coverage
     assert good("-Copt-level=1", "-C", "opt_level=2").codegen["opt-level"] == b"2"
-    assert good("--sysroot", "s").sysroot == b"/ws/s"
     assert good("--target", "t.json").target_spec == b"/ws/t.json"
     assert good("--target", "t").target_spec is None
 
@@ -268,6 +276,13 @@ def test_facts_the_engine_asks_for() -> None:
         (["-Zunpretty=expanded"], "", Reason.UNSTABLE_FLAG),
         (["-Zfrobnicate"], "", Reason.UNSTABLE_FLAG),
         (["--extern", "a"], "", Reason.MISSING_EXTERN),
+        (["--sysroot=/s"], "", Reason.TOOLCHAIN),
+        (["--test", "-Clink-arg=-Wl,-Map=/x.map"], "", Reason.EXTRA_OUTPUT),
+        (["--test", "-Clink-arg=-Wl,-Map,x.map"], "", Reason.EXTRA_OUTPUT),
+        (["--test", "-Clink-args=-nostdlib --reproduce=x.tar"], "", Reason.EXTRA_OUTPUT),
+        (["--test", "-Clink-arg=-o/x"], "", Reason.EXTRA_OUTPUT),
+        (["--test", "-Clink-arg=/MAP:x"], "", Reason.EXTRA_OUTPUT),
+        (["--test", "-Zpre-link-arg=-save-temps"], "", Reason.EXTRA_OUTPUT),
     ],
 )
 def test_what_is_not_cached_has_a_reason(more: list[str], drop: str, reason: Reason) -> None:

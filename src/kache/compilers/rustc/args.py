@@ -15,6 +15,7 @@ from kache.compilers.rustc.invocation import (
     is_rustc_name,
     program_stem,
 )
+from kache.compilers.rustc.linkargs import writes_files
 from kache.compilers.rustc.options import Options, RefusedError
 from kache.compilers.rustc.response import expand
 from kache.core.outcome import Reason
@@ -97,20 +98,25 @@ def _check(options: Options) -> None:
     if not options.crate_types and "test" not in options.single:
         # the source may name one, and rustc then goes by that
         raise RefusedError(Reason.CRATE_TYPE, "no --crate-type")
+    if "sysroot" in options.single:
+        raise RefusedError(Reason.TOOLCHAIN, "--sysroot: libraries outside the toolchain that was identified")
+    if _links(options):
+        for value in options.link_inputs:
+            if writes_files(value):
+                raise RefusedError(Reason.EXTRA_OUTPUT, f"linker argument {value.decode()}")
 
 
 def _assemble(compiler: bytes, wrapped: bytes | None, options: Options) -> Invocation:
     single, codegen = options.single, options.codegen
     source, out_dir = options.sources[0], options.absolute(single["out-dir"])
-    target, sysroot, split = single.get("target"), single.get("sysroot"), codegen.get("split-debuginfo")
+    target, split = single.get("target"), codegen.get("split-debuginfo")
     target_spec = options.absolute(target) if target and target.endswith(b".json") else None
-    is_test = "test" in single
     return Invocation(
         compiler=compiler,
         wrapped_rustc=wrapped,
         crate_name=single["crate-name"].decode(),
         crate_types=tuple(options.crate_types),
-        is_test=is_test,
+        is_test="test" in single,
         unit_kind=_unit_kind(compiler, options, out_dir),
         emit=frozenset(options.emit),
         source=source,
@@ -130,15 +136,18 @@ def _assemble(compiler: bytes, wrapped: bytes | None, options: Options) -> Invoc
         json_errors=True,
         wants_artifacts=True,
         run_args=tuple(options.run),
-        links="link" in options.emit and (is_test or not {"lib", "rlib"}.issuperset(options.crate_types)),
+        links=_links(options),
         coverage=_is_on(codegen, "instrument-coverage") or "coverage-options" in options.unstable,
         native_cpu=options.native_cpu,
         has_user_remap=options.has_user_remap,
         debuginfo=options.debuginfo,
         split_debuginfo=split.decode() if split is not None else None,
         incremental=codegen.get("incremental"),
-        sysroot=options.absolute(sysroot) if sysroot is not None else None,
     )
+
+
+def _links(options: Options) -> bool:
+    return "link" in options.emit and ("test" in options.single or not {"lib", "rlib"}.issuperset(options.crate_types))
 
 
 def _derived_keys(options: Options, out_dir: bytes, target_spec: bytes | None) -> list[KeyArg]:

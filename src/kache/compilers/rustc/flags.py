@@ -123,7 +123,7 @@ plt polonius precise-enum-drop-elaboration proc-macro-backtrace profiler-runtime
 regparm relax-elf-relocations remap-path-scope retpoline retpoline-external-thunk sanitizer
 sanitizer-cfi-canonical-jump-tables sanitizer-cfi-generalize-pointers sanitizer-cfi-normalize-integers
 sanitizer-kcfi-arity sanitizer-memory-track-origins sanitizer-recover saturating-float-casts share-generics
-small-data-threshold split-dwarf-inlining split-dwarf-kind split-lto-unit src-hash-algorithm stack-protector
+small-data-threshold split-dwarf-inlining split-lto-unit src-hash-algorithm stack-protector
 staticlib-allow-rdylib-deps staticlib-prefer-dynamic strict-init-checks thinlto threads tiny-const-eval-limit
 tls-model trait-solver translate-remapped-path-to-local-path trap-unreachable ub-checks uninit-const-chunk-threshold
 unsound-mir-opts unstable-options use-ctors-section use-sync-unwind validate-mir verbose-asm verify-llvm-ir
@@ -131,15 +131,16 @@ virtual-function-elimination wasi-exec-model wasm-c-abi write-long-types-to-disk
 """)
 
 _UNSTABLE_LOOK = _words("""
-deduplicate-diagnostics macro-backtrace teach terminal-urls track-diagnostics trim-diagnostic-paths
+deduplicate-diagnostics macro-backtrace teach terminal-urls terminal-width track-diagnostics trim-diagnostic-paths
 """)
 
 _UNSTABLE_OUTPUTS = _words("""
 dump-dep-graph dump-drop-tracking-cfg dump-mir dump-mir-dataflow dump-mir-dir dump-mir-graphviz dump-mono-stats
 dump-solver-proof-tree llvm-time-trace metrics-dir nll-facts nll-facts-dir no-link profile profile-emit
-query-dep-graph remark-dir save-analysis self-profile self-profile-counter self-profile-events split-dwarf-out-dir
-temps-dir
+query-dep-graph remark-dir save-analysis self-profile self-profile-counter self-profile-events split-dwarf-kind
+split-dwarf-out-dir temps-dir
 """)
+# split-dwarf-kind=single leaves object files beside the output.
 
 UNSTABLE: dict[str, Use | Reason] = {
     **dict.fromkeys(_UNSTABLE_KEY, Use.KEY),

@@ -100,7 +100,6 @@ class Invocation:
         debuginfo: effective level as spelled (`2` for -g); None if not asked for.
         split_debuginfo: of -C split-debuginfo.
         incremental: directory the caller gave for incremental state.
-        sysroot: of --sysroot, absolute.
     """
 
     compiler: bytes
@@ -134,7 +133,6 @@ class Invocation:
     debuginfo: str | None
     split_debuginfo: str | None
     incremental: bytes | None
-    sysroot: bytes | None
 
     @property
     def is_clippy(self) -> bool:

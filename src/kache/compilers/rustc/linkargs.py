@@ -13,6 +13,19 @@ _JOINED = re.compile(
 )
 _WANTS_PATH = frozenset({b"-L", b"-T", b"-B", b"--script", b"--version-script", b"--dynamic-list", b"-Wl,-T"})
 
+# Linker options that write a file, in the spellings of gcc, ld, lld, mold, ld64 and link.exe.
+_WRITES = re.compile(
+    rb"(?:^|[\s,])(?:--?(?:Map|cref|dependency-file|lto-obj-path|out-implib|pdb|print-archive-stats|print-gc-sections="
+    rb"|print-symbol-order|reproduce|repro|save-temps|time-trace|why-extract|why_load|map|dependency_info|object_path_lto"
+    rb"|thinlto-index|thinlto-emit|lto-emit|cgdata|order_file_statistics|trace_symbol_layout|dump|stats)"
+    rb"|-plugin-opt|--plugin-opt|-o(?:[\s,/]|$)|/(?:MAP|PDB|IMPLIB|ILK|TIME|LTCGOUT|PGD|WINMD|PROFILE|MANIFESTFILE|OUT)\b)",
+)
+
+
+def writes_files(value: bytes) -> bool:
+    """Whether a value given for the linker makes it write more than its output."""
+    return _WRITES.search(value) is not None
+
 
 def split_link_arg(option: bytes, value: bytes, previous: bytes | None) -> KeyArg:
     """Key argument of one `-C link-arg=VALUE`.

@@ -63,6 +63,10 @@ def read_content(sysroot: bytes, programs: Iterable[bytes], drivers: list[bytes]
     parts.append(b"rust-src" if os.path.exists(source) else b"")
     watch += [rustlib, source]
     for target in sorted(_names(rustlib)):
+        spec = b"/".join((rustlib, target, b"target.json"))  # a specification installed with the toolchain
+        if os.path.isfile(spec):
+            parts += [target, hash_file(spec)]
+            watch.append(spec)
         for kind in (b"lib", b"bin", b"codegen-backends"):
             directory = b"/".join((rustlib, target, kind))
             if target in (b"src", b"etc") or not os.path.isdir(directory):
@@ -74,15 +78,6 @@ def read_content(sysroot: bytes, programs: Iterable[bytes], drivers: list[bytes]
                 if is_program:
                     watch.append(path)
     return Content(hash_parts(parts), tuple(dict.fromkeys(watch)))
-
-
-def custom_sysroot(sysroot: bytes) -> Content:
-    """Content of a sysroot given by --sysroot: its target libraries.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    return read_content(sysroot, (), [], _sample)
 
 
 def _llvm(drivers: list[bytes]) -> list[bytes]:
