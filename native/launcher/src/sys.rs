@@ -2,7 +2,9 @@
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
-use std::os::raw::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
+#[cfg(target_os = "linux")]
+use std::os::raw::c_ulong;
+use std::os::raw::{c_char, c_int, c_long, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::io::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -12,7 +14,6 @@ use std::time::Duration;
 pub const SIGHUP: c_int = 1;
 pub const SIGINT: c_int = 2;
 pub const SIGQUIT: c_int = 3;
-pub const SIGKILL: c_int = 9;
 pub const SIGPIPE: c_int = 13;
 pub const SIGTERM: c_int = 15;
 pub const SIG_DFL: usize = 0;
@@ -290,7 +291,8 @@ pub fn die_with_parent(launcher: i32) -> bool {
     #[cfg(target_os = "linux")]
     unsafe {
         const PR_SET_PDEATHSIG: c_int = 1;
-        c::prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong);
+        const SIGKILL: c_ulong = 9; // it must not write into a target that cargo has left
+        c::prctl(PR_SET_PDEATHSIG, SIGKILL);
     }
     parent_pid() == launcher
 }
