@@ -188,6 +188,27 @@ def test_rustups_proxy_leads_to_the_toolchain_of_the_call(tmp_path: Path, how: s
         assert runs(root) == before
 
 
+def test_a_compiler_that_becomes_a_proxy_is_noticed(tmp_path: Path) -> None:
+    proxy = rustup(tmp_path, "copy")
+    one, two = toolchain_dir(tmp_path / "one"), toolchain_dir(tmp_path / "two")
+    proxy.unlink()
+    proxy.symlink_to(one / "bin" / "rustc")
+    toolchains = Toolchains()
+    env = {**ENV, b"RUSTUP_TOOLCHAIN": b"two"}
+    assert identify(toolchains, proxy, env).sysroot == os.fsencode(one)
+    proxy.unlink()
+    proxy.symlink_to("rustup")
+    assert identify(toolchains, proxy, env).sysroot == os.fsencode(two)
+    assert identify(toolchains, proxy, {**ENV, b"RUSTUP_TOOLCHAIN": b"one"}).sysroot == os.fsencode(one)
+
+
+def test_the_directory_does_not_matter_to_a_real_compiler(tmp_path: Path) -> None:
+    root = toolchain_dir(tmp_path / "t")
+    toolchains = Toolchains()
+    found = identify(toolchains, root / "bin" / "rustc")
+    assert all(identify(toolchains, root / "bin" / "rustc", cwd=f"/{number}") is found for number in range(5))
+
+
 def test_a_changed_toolchain_file_above_is_noticed(tmp_path: Path) -> None:
     proxy = rustup(tmp_path, "symlink")
     for name in ("one", "two"):

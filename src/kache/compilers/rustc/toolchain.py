@@ -25,10 +25,11 @@ _TIMEOUT_S = 20
 _REFUSED_S = 30.0
 """A toolchain that failed is not asked again for so long, unless one of its files changes."""
 _MAX_CALLS = 512
-_RUSTUP_ENV = (b"RUSTUP_TOOLCHAIN", b"RUSTUP_HOME", b"HOME")
 
 Watch = tuple[tuple[bytes, FileIdentity | None], ...]
 """Paths with what stat said, None for one that must not exist."""
+
+Watched = dict[bytes, FileIdentity | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Toolchains:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._hash = _FileHash()
+        # absolute paths that are no proxies: neither the directory nor rustup's variables count for them
+        self._direct: set[bytes] = set()
         # what a call says of its compiler -> (watch, answer, when)
         self._calls: dict[tuple[bytes | None, ...], tuple[Watch, Toolchain | Refusal, float]] = {}
         # (real binary, where the loader finds the driver) -> (watch, answer)
@@ -93,33 +96,32 @@ class Toolchains:
         """
         if not is_rustc_name(compiler):
             return Refusal(Reason.NOT_RUSTC, os.fsdecode(compiler))
-        get = env.get
-        rustup = get(b"RUSTUP_TOOLCHAIN")
-        named = b"/" not in compiler
-        asked = (
-            compiler,
-            get(b"PATH") if named else None,
-            get(b"LD_LIBRARY_PATH"),
-            rustup,
-            get(b"RUSTUP_HOME"),
-            get(b"HOME"),
-            cwd if named or rustup is None or compiler[:1] != b"/" else None,
-        )
+        asked = self._asked(compiler, env, cwd)
         known = self._calls.get(asked)
         if known is not None:
             watch, answer, asked_at = known
             fresh = isinstance(answer, Toolchain) or self._clock() - asked_at < _REFUSED_S
             if fresh and _holds(watch):
                 return answer
-        watched: list[bytes] = []
+        watched: Watched = {}
         try:
             answer = self._find(compiler, env, cwd, watched)
         except (OSError, ValueError, subprocess.SubprocessError, _FailedError) as error:
             answer = Refusal(Reason.TOOLCHAIN, f"{os.fsdecode(compiler)}: {error}")
         if len(self._calls) >= _MAX_CALLS:
             self._calls.pop(next(iter(self._calls)))
-        self._calls[asked] = (_look(dict.fromkeys(watched)), answer, self._clock())
+        asked = self._asked(compiler, env, cwd)  # whether the directory counts is known now
+        self._calls[asked] = (tuple(watched.items()), answer, self._clock())
         return answer
+
+    def _asked(self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[bytes | None, ...]:
+        """What of a call decides which compiler it means."""
+        get = env.get
+        library_path = get(b"LD_LIBRARY_PATH")
+        if compiler in self._direct:
+            return compiler, library_path
+        path = None if b"/" in compiler else get(b"PATH")
+        return compiler, library_path, path, get(b"RUSTUP_TOOLCHAIN"), get(b"RUSTUP_HOME"), get(b"HOME"), cwd
 
     def export(self) -> bytes:
         """What is known of binaries, for `restore` after a restart."""
@@ -146,23 +148,25 @@ class Toolchains:
 
     # ---- slow paths
 
-    def _find(
-        self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, watched: list[bytes]
-    ) -> Toolchain | Refusal:
+    def _find(self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, watched: Watched) -> Toolchain | Refusal:
         path = _resolve(compiler, env, cwd, watched)
         binary = os.path.realpath(path)
         run_env = {**env, b"KACHE_DISABLED": b"1"}  # should that "rustc" lead back to kache
-        if _is_rustup_proxy(path, binary):
-            watched += _rustup_files(env, cwd)
+        self._direct.discard(compiler)
+        if not _is_rustup_proxy(path, binary):
+            if compiler[:1] == b"/":
+                self._direct.add(compiler)
+        else:
+            watched.update(_look(_rustup_files(env, cwd)))
             sysroot = _run([path, b"--print", b"sysroot"], run_env, cwd).rstrip(b"\n")
             binary = os.path.realpath(sysroot + b"/bin/" + os.path.basename(path))
-            watched.append(binary)
+            watched.update(_look([binary]))
         loader = self._loader(env.get(b"LD_LIBRARY_PATH", b""))
         known = self._binaries.get((binary, loader))
         if known is None or not _holds(known[0]):
             known = self._identify_binary(binary, loader, run_env, cwd)
             self._binaries[binary, loader] = known
-        watched += [watch[0] for watch in known[0]]
+        watched.update(known[0])
         return known[1]
 
     def _loader(self, library_path: bytes) -> bytes:
@@ -249,15 +253,15 @@ def _look(paths: Iterable[bytes]) -> Watch:
     return tuple(looked)
 
 
-def _resolve(compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, watched: list[bytes]) -> bytes:
+def _resolve(compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, watched: Watched) -> bytes:
     """Absolute path of the compiler; every place looked at is watched."""
     if b"/" in compiler:
         path = os.path.join(cwd, compiler)
-        watched.append(path)
+        watched.update(_look([path]))
         return path
     for directory in env.get(b"PATH", os.defpath.encode()).split(b":"):
         path = os.path.join(cwd, directory, compiler)
-        watched.append(path)
+        watched.update(_look([path]))
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     raise _FailedError("not found on PATH")
