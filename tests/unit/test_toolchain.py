@@ -139,14 +139,19 @@ def test_the_driver_is_found_where_the_loader_looks(tmp_path: Path, lib: str) ->
 
 def test_a_driver_on_the_loaders_path_comes_first(tmp_path: Path) -> None:
     root = toolchain_dir(tmp_path / "t")
-    toolchains = Toolchains()
-    first = identify(toolchains, root / "bin" / "rustc")
+    rustc = root / "bin" / "rustc"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "librustc_driver-1.so").write_bytes(b"mine")
-    env = {**ENV, b"LD_LIBRARY_PATH": os.fsencode(tmp_path / "mine")}
-    assert identify(toolchains, root / "bin" / "rustc", env).identity != first.identity
-    harmless = {**ENV, b"LD_LIBRARY_PATH": os.fsencode(f"/usr/lib:{root}/lib")}
-    assert identify(toolchains, root / "bin" / "rustc", harmless) == first
+
+    def under(library_path: str) -> Mapping[bytes, bytes]:
+        return {**ENV, b"LD_LIBRARY_PATH": os.fsencode(library_path)}
+
+    toolchains = Toolchains()
+    mine = identify(toolchains, rustc, under(f"{tmp_path}/mine"))
+    own = identify(toolchains, rustc)
+    assert mine.identity != own.identity
+    assert identify(toolchains, rustc, under(f"/usr/lib:{tmp_path}/mine")) == mine
+    assert identify(toolchains, rustc, under(f"/usr/lib:{root}/lib:{tmp_path}/mine")) == own
 
 
 def test_clippy_counts_itself_and_its_rustc(tmp_path: Path) -> None:

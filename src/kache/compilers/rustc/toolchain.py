@@ -161,25 +161,27 @@ class Toolchains:
             sysroot = _run([path, b"--print", b"sysroot"], run_env, cwd).rstrip(b"\n")
             binary = os.path.realpath(sysroot + b"/bin/" + os.path.basename(path))
             watched.update(_look([binary]))
-        loader = self._loader(env.get(b"LD_LIBRARY_PATH", b""))
-        known = self._binaries.get((binary, loader))
-        if known is None or not _holds(known[0]):
-            known = self._identify_binary(binary, loader, run_env, cwd)
-            self._binaries[binary, loader] = known
+        known = self._binary(binary, b"", run_env, cwd)
+        loader = self._loader(known[0], env.get(b"LD_LIBRARY_PATH", b""))
+        if loader:
+            known = self._binary(binary, loader, run_env, cwd)
         watched.update(known[0])
         return known[1]
 
-    def _loader(self, library_path: bytes) -> bytes:
-        """Directory of LD_LIBRARY_PATH that holds a driver of a toolchain known, if it is no toolchain's own."""
-        if not library_path:
-            return b""
-        drivers = {path for watch, _ in self._binaries.values() for path, _ in watch if b"/librustc_driver" in path}
-        names = {os.path.basename(path) for path in drivers}
-        for directory in library_path.split(b":"):
-            for name in names:
-                path = directory + b"/" + name
-                if path not in drivers and os.path.exists(path):
-                    return directory
+    def _binary(self, binary: bytes, loader: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[Watch, Toolchain]:
+        known = self._binaries.get((binary, loader))
+        if known is None or not _holds(known[0]):
+            known = self._binaries[binary, loader] = self._identify_binary(binary, loader, env, cwd)
+        return known
+
+    def _loader(self, watch: Watch, library_path: bytes) -> bytes:
+        """Directory of LD_LIBRARY_PATH from which the loader would take another driver than the toolchain's own."""
+        drivers = {path for path, _ in watch if b"/librustc_driver" in path}
+        for directory in library_path.split(b":") if library_path else ():
+            for driver in drivers:
+                path = directory + b"/" + os.path.basename(driver)
+                if os.path.exists(path):
+                    return b"" if any(os.path.samefile(path, own) for own in drivers) else directory
         return b""
 
     def _identify_binary(
