@@ -169,14 +169,21 @@ class Blobs:
         Raises:
             BlobBrokenError: it is missing, unknown to the index, or altered. Nothing has been removed.
         """
-        path = self.path(digest)
-        try:
-            found = os.lstat(path)
-        except OSError as error:
-            raise BlobBrokenError(digest) from error
+        found = self.stat(digest)
         if self._known.get(digest) == BlobState.of(found):
             return found
-        return self._check_slowly(digest, path, found)
+        return self._check_slowly(digest, self.path(digest), found)
+
+    def stat(self, digest: bytes) -> os.stat_result:
+        """The blob's stat, right or not.
+
+        Raises:
+            BlobBrokenError: it is missing.
+        """
+        try:
+            return os.lstat(self.path(digest))
+        except OSError as error:
+            raise BlobBrokenError(digest) from error
 
     def _check_slowly(self, digest: bytes, path: bytes, found: os.stat_result) -> os.stat_result:
         row = self._index.one("SELECT size, mtime_ns, ctime_ns, boot FROM blobs WHERE digest = ?", (digest,))
@@ -186,7 +193,7 @@ class Blobs:
         unsafe = boot not in ("", self.boot)
         # Memory is ahead of the index, unless another process linked the blob and wrote that down.
         if not unsafe and BlobState(*row[:3]) == BlobState.of(found):
-            self._known.put(digest, BlobState.of(found))
+            self.remember(digest, BlobState.of(found), saved=True)
             return found
         return self._rehash(digest, path, None if boot == self.boot else "")
 
@@ -227,7 +234,7 @@ def sync(path: bytes) -> None:
 
 
 def _owner(pid: int, ticks: int) -> bytes:
-    return f"{processes.boot_id()[:8]}-{processes.pid_namespace()}-{pid}-{ticks}".encode()
+    return f"{processes.boot_id()}-{processes.pid_namespace()}-{pid}-{ticks}".encode()
 
 
 def _is_leftover(item: os.DirEntry[bytes]) -> bool:
@@ -238,7 +245,7 @@ def _is_leftover(item: os.DirEntry[bytes]) -> bool:
         return True
     if len(words) != 5 or not words[2].isdigit():
         return False
-    if words[0] != processes.boot_id()[:8].encode():
+    if words[0] != processes.boot_id().encode():
         return True
     if words[1] != processes.pid_namespace().encode():
         return False

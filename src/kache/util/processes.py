@@ -11,9 +11,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @cache
 def boot_id() -> str:
-    """An id of the running boot; empty where the system gives none."""
+    """An id of the running boot, short as it is kept with every blob; empty where the system gives none."""
     try:
-        return _BOOT_ID.read_text().strip()
+        return _BOOT_ID.read_text()[:8]
     except OSError:
         return ""
 

@@ -1,0 +1,76 @@
+"""A file that appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+from types import TracebackType
+
+_NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+_counter = itertools.count()
+_can_name = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
+
+
+class NewFile:
+    """A new inode in the directory of its target: so it gets the group, the ACL and the label that belong there.
+
+    It has no name until `publish` (O_TMPFILE), so that not even a kill leaves a partial file; where the filesystem has
+    no such files, it has a temporary one.
+
+    Args:
+        target: the path to be.
+
+    Attributes:
+        fd: open for writing while the context lasts; mode 0600 until changed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, target: bytes) -> None:
+        self._target = target
+        self._temp = b""
+        directory = os.path.dirname(target) or b"."
+        if _can_name:
+            try:
+                self.fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                if error.errno not in _NO_TMPFILE:
+                    raise
+            else:
+                return
+        self._temp = b"%b/.kache-%d-%d.tmp" % (directory, os.getpid(), next(_counter))
+        self.fd = os.open(self._temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> NewFile:
+        return self
+
+    def publish(self) -> None:
+        """Give it its name, in place of whatever file has it.
+
+        Raises:
+            OSError: it cannot have it.
+        """
+        if self._temp:
+            os.rename(self._temp, self._target)
+            self._temp = b""
+            return
+        try:
+            self._link()
+        except FileExistsError:
+            os.unlink(self._target)
+            self._link()
+
+    def _link(self) -> None:
+        # With a dir_fd Python calls linkat(AT_SYMLINK_FOLLOW), which open(2) names for this; the path is absolute.
+        os.link(b"/proc/self/fd/%d" % self.fd, self._target, src_dir_fd=self.fd, follow_symlinks=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
+        if self._temp:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temp)
