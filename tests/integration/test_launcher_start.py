@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from kache import __version__
-from kache.ipc.protocol import Busy
-from tests.support.launcher import LauncherBox
+from kache.ipc.protocol import Busy, Hit, Wait
+from tests.support.launcher import Conversation, LauncherBox
 
 ROOT = Path(__file__).parents[2]
 SH = "/bin/sh"
@@ -246,6 +246,21 @@ def test_a_long_cache_dir_has_its_socket_in_tmp_if_that_is_ours(box: StartBox) -
         place.unlink(missing_ok=True)
         if not existed:
             place.parent.rmdir()
+
+
+def test_a_daemon_that_went_silent_is_not_asked_for_a_minute(box: StartBox) -> None:
+    box.install_stand_in()
+
+    def script(talk: Conversation) -> None:
+        talk.request()
+        talk.send(Wait(1))
+        assert talk.receive() is None
+
+    with box.engine(script, lambda talk: (talk.request(), talk.send(Hit(0, b"daemon", b"")))):  # type: ignore[func-returns-value]
+        assert box.run(SH, "-c", "echo plain").stdout == b"plain\n"
+        assert box.run(SH, "x").stdout == b"kache.wrapper x\n"
+        os.utime(f"{box.socket}.silent", (time.time() - 61, time.time() - 61))
+        assert box.run(SH, "y").stdout == b"daemon"
 
 
 # --- the engine of one call ---

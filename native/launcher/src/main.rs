@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod frame;
+mod marker;
 mod program;
 mod python;
 mod replace;
@@ -18,6 +19,7 @@ mod socket;
 mod sys;
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::raw::c_char;
 use std::os::unix::ffi::OsStrExt;
@@ -26,6 +28,7 @@ use std::process::exit;
 use std::time::Duration;
 
 use frame::{Answer, Request};
+use marker::Marker;
 use python::VERSION;
 use socket::{Attempt, Channel};
 
@@ -113,15 +116,15 @@ impl Call<'_> {
             python::find()
         } else {
             match self.daemon() {
-                Daemon::Answers(stream) => {
-                    self.converse(stream, &request, DAEMON_PATIENCE);
+                Daemon::Answers(stream, place) => {
+                    self.converse(stream, &request, DAEMON_PATIENCE, Some(&place));
                     python::find() // it was busy
                 }
                 Daemon::None(python) => python,
             }
         };
         if let Some(stream) = python.and_then(|python| python::start_engine(&python).ok()) {
-            self.converse(stream, &request, ENGINE_PATIENCE);
+            self.converse(stream, &request, ENGINE_PATIENCE, None);
         }
         self.pass()
     }
@@ -151,16 +154,16 @@ impl Call<'_> {
     /// The daemon, started if there is none; else the Python for an engine of our own.
     fn daemon(&self) -> Daemon {
         let place = match socket::place() {
-            Some(place) => place,
-            None => return Daemon::None(python::find()),
+            Some(place) if !Marker::Silent.is_fresh(&place) => place,
+            _ => return Daemon::None(python::find()),
         };
         match socket::connect(&place) {
-            Attempt::Connected(stream) => Daemon::Answers(stream),
+            Attempt::Connected(stream) => Daemon::Answers(stream, place),
             Attempt::Unusable => Daemon::None(python::find()),
             Attempt::Absent => {
                 let python = python::find();
                 match python.as_ref().and_then(|python| python::start_daemon(python, &place)) {
-                    Some(stream) => Daemon::Answers(stream),
+                    Some(stream) => Daemon::Answers(stream, place),
                     None => Daemon::None(python),
                 }
             }
@@ -168,7 +171,7 @@ impl Call<'_> {
     }
 
     /// Ask and do as told. Returns only if the engine will not serve this call.
-    fn converse(&self, stream: UnixStream, request: &[u8], patience: Duration) {
+    fn converse(&self, stream: UnixStream, request: &[u8], patience: Duration, daemon: Option<&OsStr>) {
         let mut channel = match Channel::new(stream, patience) {
             Ok(channel) => channel,
             Err(_) => self.pass(),
@@ -191,7 +194,14 @@ impl Call<'_> {
                 self.pass()
             }
             Ok(Answer::Busy) => (),
-            _ => self.pass(),
+            Ok(_) => self.pass(),
+            Err(error) => {
+                let silent = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                if let (true, Some(place)) = (silent, daemon) {
+                    Marker::Silent.write(place); // a stopped daemon must not cost every compile that long
+                }
+                self.pass()
+            }
         }
     }
 
@@ -216,6 +226,6 @@ impl Call<'_> {
 }
 
 enum Daemon {
-    Answers(UnixStream),
-    None(Option<std::ffi::OsString>),
+    Answers(UnixStream, OsString),
+    None(Option<OsString>),
 }

@@ -2,8 +2,8 @@
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Read};
 use std::os::raw::c_char;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::io::AsRawFd;
@@ -12,8 +12,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::marker::Marker;
 use crate::socket::{self, Attempt};
 use crate::sys;
 
@@ -22,8 +23,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 const SIBLING: &str = "kache-python";
 const START_LIMIT: Duration = Duration::from_secs(1);
 const START_POLL: Duration = Duration::from_millis(2);
-/// After a daemon could not start, compiles do without one for so long before they try again.
-const FAILURE_COUNTS: Duration = Duration::from_secs(60);
 
 /// What the daemon keeps of the environment: nothing of one build or one shell may stay in it.
 const KEPT: [&str; 7] = ["HOME", "USER", "LOGNAME", "PATH", "LANG", "RUSTUP_HOME", "CARGO_HOME"];
@@ -115,8 +114,7 @@ pub fn start_engine(python: &OsStr) -> io::Result<UnixStream> {
 
 /// Start the daemon and wait until it listens; `None` where it does not, or did not a moment ago.
 pub fn start_daemon(python: &OsStr, place: &OsStr) -> Option<UnixStream> {
-    let marker = failure_marker(place);
-    if failed_lately(&marker) {
+    if Marker::Failed.is_fresh(place) {
         return None;
     }
     let connected = spawn_daemon(python).ok().and_then(|mut watcher| {
@@ -126,7 +124,7 @@ pub fn start_daemon(python: &OsStr, place: &OsStr) -> Option<UnixStream> {
         connected
     });
     if connected.is_none() {
-        note_failure(&marker);
+        Marker::Failed.write(place);
     }
     connected
 }
@@ -170,28 +168,6 @@ fn is_kept(name: &OsStr) -> bool {
     KEPT.contains(&name.as_ref())
         || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || KEPT_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
-}
-
-fn failure_marker(place: &OsStr) -> OsString {
-    let mut path = place.to_os_string();
-    path.push(".failed");
-    path
-}
-
-fn failed_lately(marker: &OsStr) -> bool {
-    let noted = fs::symlink_metadata(marker).and_then(|facts| facts.modified());
-    // A date in the future (the clock went back) counts for nothing.
-    noted
-        .ok()
-        .and_then(|at| SystemTime::now().duration_since(at).ok())
-        .map_or(false, |age| age < FAILURE_COUNTS)
-}
-
-fn note_failure(marker: &OsStr) {
-    let _ = fs::remove_file(marker); // and create anew: no link that somebody put there is followed
-    if let Ok(mut file) = OpenOptions::new().write(true).create_new(true).open(marker) {
-        let _ = file.write_all(b"the daemon could not be started; compiles try again after a minute\n");
-    }
 }
 
 #[cfg(test)]
