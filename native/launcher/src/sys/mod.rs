@@ -1,5 +1,7 @@
 //! The few libc functions std does not offer, declared by hand (no dependencies), each behind a safe function.
 
+mod c;
+
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 #[cfg(target_os = "linux")]
@@ -10,6 +12,8 @@ use std::os::unix::io::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::time::Duration;
+
+pub use c::PollFd;
 
 pub const SIGHUP: c_int = 1;
 pub const SIGINT: c_int = 2;
@@ -35,129 +39,6 @@ const FD_CLOEXEC: c_int = 1;
 const HIGHEST_SIGNAL: c_int = 31;
 /// Where the kernel cannot mark all descriptors at once, up to this one is done one by one.
 const HIGHEST_FD: RawFd = 4096;
-
-#[cfg(target_os = "linux")]
-mod os {
-    use super::*;
-    pub const SA_SIGINFO: c_int = 4;
-    pub const SA_RESTART: c_int = 0x1000_0000;
-    pub const SIG_SETMASK: c_int = 2;
-    pub const RLIMIT_CORE: c_int = 4;
-    pub const SOL_SOCKET: c_int = 1;
-    pub const SO_PEERCRED: c_int = 17;
-    pub const SUN_PATH_LEN: usize = 108;
-    pub type SigSet = [c_ulong; 128 / std::mem::size_of::<c_ulong>()];
-    pub type Micros = c_long;
-    pub type PollCount = c_ulong;
-    pub const EMPTY_SET: SigSet = [0; 128 / std::mem::size_of::<c_ulong>()];
-
-    #[repr(C)]
-    pub struct SigAction {
-        pub handler: usize,
-        pub mask: SigSet,
-        pub flags: c_int,
-        pub restorer: usize,
-    }
-
-    #[repr(C)]
-    pub struct SockAddr {
-        pub family: u16,
-        pub path: [u8; SUN_PATH_LEN],
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod os {
-    use super::*;
-    pub const SA_SIGINFO: c_int = 0x40;
-    pub const SA_RESTART: c_int = 2;
-    pub const SIG_SETMASK: c_int = 3;
-    pub const RLIMIT_CORE: c_int = 4;
-    pub const SUN_PATH_LEN: usize = 104;
-    pub type SigSet = u32;
-    pub type Micros = i32;
-    pub type PollCount = c_uint;
-    pub const EMPTY_SET: SigSet = 0;
-
-    #[repr(C)]
-    pub struct SigAction {
-        pub handler: usize,
-        pub mask: SigSet,
-        pub flags: c_int,
-    }
-
-    #[repr(C)]
-    pub struct SockAddr {
-        pub len: u8,
-        pub family: u8,
-        pub path: [u8; SUN_PATH_LEN],
-    }
-}
-
-pub use os::SigSet;
-
-#[repr(C)]
-pub struct TimeVal {
-    seconds: c_long,
-    micros: os::Micros,
-}
-
-#[repr(C)]
-pub struct RawUsage {
-    user: TimeVal,
-    system: TimeVal,
-    max_rss: c_long,
-    rest: [c_long; 13],
-}
-
-#[repr(C)]
-pub struct PollFd {
-    pub fd: RawFd,
-    pub events: i16,
-    pub revents: i16,
-}
-
-#[allow(clashing_extern_declarations)]
-mod c {
-    use super::*;
-    extern "C" {
-        pub static environ: *const *const c_char;
-        pub fn getppid() -> c_int;
-        pub fn getpid() -> c_int;
-        pub fn getuid() -> c_uint;
-        pub fn geteuid() -> c_uint;
-        pub fn kill(pid: c_int, signal: c_int) -> c_int;
-        pub fn sigaction(signal: c_int, new: *const os::SigAction, old: *mut os::SigAction) -> c_int;
-        pub fn signal(signal: c_int, handler: usize) -> usize;
-        pub fn sigprocmask(how: c_int, new: *const SigSet, old: *mut SigSet) -> c_int;
-        pub fn setsid() -> c_int;
-        pub fn fork() -> c_int;
-        pub fn _exit(status: c_int) -> !;
-        pub fn wait4(pid: c_int, status: *mut c_int, options: c_int, usage: *mut RawUsage) -> c_int;
-        pub fn umask(mask: c_uint) -> c_uint;
-        pub fn isatty(fd: c_int) -> c_int;
-        pub fn access(path: *const c_char, mode: c_int) -> c_int;
-        pub fn open(path: *const c_char, flags: c_int, ...) -> c_int;
-        pub fn close(fd: c_int) -> c_int;
-        pub fn dup2(old: c_int, new: c_int) -> c_int;
-        pub fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
-        pub fn usleep(micros: c_uint) -> c_int;
-        pub fn execvp(file: *const c_char, argv: *const *const c_char) -> c_int;
-        pub fn poll(fds: *mut PollFd, count: os::PollCount, timeout_ms: c_int) -> c_int;
-        pub fn write(fd: c_int, data: *const c_void, count: usize) -> isize;
-        pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
-        pub fn connect(fd: c_int, address: *const os::SockAddr, length: c_uint) -> c_int;
-        pub fn setrlimit(resource: c_int, limit: *const [u64; 2]) -> c_int;
-        #[cfg(target_os = "linux")]
-        pub fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint) -> c_int;
-        #[cfg(not(target_os = "linux"))]
-        pub fn getpeereid(fd: c_int, uid: *mut c_uint, gid: *mut c_uint) -> c_int;
-        #[cfg(target_os = "linux")]
-        pub fn prctl(option: c_int, ...) -> c_int;
-        #[cfg(target_os = "linux")]
-        pub fn syscall(number: c_long, ...) -> c_long;
-    }
-}
 
 /// The words `main` was given; they live as long as the process.
 ///
@@ -249,39 +130,39 @@ pub fn set_disposition(signal: c_int, disposition: usize) -> usize {
 /// Install a three-argument handler unless the signal is ignored; gives back the former disposition if it was installed.
 pub fn install_handler(signal: c_int, handler: extern "C" fn(c_int, *const c_int, *const c_void)) -> Option<usize> {
     unsafe {
-        let mut former = std::mem::zeroed::<os::SigAction>();
+        let mut former = std::mem::zeroed::<c::SigAction>();
         c::sigaction(signal, ptr::null(), &mut former);
         if former.handler == SIG_IGN {
             return None; // nohup and the like: the caller's wish
         }
-        let mut action = std::mem::zeroed::<os::SigAction>();
+        let mut action = std::mem::zeroed::<c::SigAction>();
         action.handler = handler as usize;
-        action.flags = os::SA_SIGINFO | os::SA_RESTART;
+        action.flags = c::SA_SIGINFO | c::SA_RESTART;
         c::sigaction(signal, &action, ptr::null_mut());
         Some(former.handler)
     }
 }
 
-pub fn signal_mask() -> SigSet {
-    let mut mask = os::EMPTY_SET;
+pub fn signal_mask() -> c::SigSet {
+    let mut mask = c::EMPTY_SET;
     unsafe {
-        c::sigprocmask(os::SIG_SETMASK, ptr::null(), &mut mask);
+        c::sigprocmask(c::SIG_SETMASK, ptr::null(), &mut mask);
     }
     mask
 }
 
-pub fn set_signal_mask(mask: &SigSet) {
+pub fn set_signal_mask(mask: &c::SigSet) {
     unsafe {
-        c::sigprocmask(os::SIG_SETMASK, mask, ptr::null_mut());
+        c::sigprocmask(c::SIG_SETMASK, mask, ptr::null_mut());
     }
 }
 
 /// End by `signal`, so that the caller sees what it would have seen of the child; without a second core dump.
 pub fn die_by(signal: c_int) {
     unsafe {
-        c::setrlimit(os::RLIMIT_CORE, &[0, 0]);
+        c::setrlimit(c::RLIMIT_CORE, &[0, 0]);
         c::signal(signal, SIG_DFL);
-        set_signal_mask(&os::EMPTY_SET);
+        set_signal_mask(&c::EMPTY_SET);
         c::kill(c::getpid(), signal);
     }
 }
@@ -310,7 +191,7 @@ pub struct Ended {
 /// wait4(2); `None` when `block` is false and the child still runs, or when there is no such child.
 pub fn wait_for(pid: i32, block: bool) -> Option<Ended> {
     let mut status = 0;
-    let mut usage = unsafe { std::mem::zeroed::<RawUsage>() };
+    let mut usage = unsafe { std::mem::zeroed::<c::RawUsage>() };
     loop {
         let found = unsafe { c::wait4(pid, &mut status, if block { 0 } else { WNOHANG }, &mut usage) };
         if found == pid {
@@ -321,7 +202,7 @@ pub fn wait_for(pid: i32, block: bool) -> Option<Ended> {
         }
         return None;
     }
-    let micros = |time: &TimeVal| time.seconds as u64 * 1_000_000 + time.micros as u64;
+    let micros = |time: &c::TimeVal| time.seconds as u64 * 1_000_000 + time.micros as u64;
     let rss_unit = if cfg!(target_os = "linux") { 1 } else { 1024 };
     Some(Ended {
         status,
@@ -363,7 +244,7 @@ pub fn detach() -> io::Result<()> {
         for signal in 1..=HIGHEST_SIGNAL {
             c::signal(signal, SIG_DFL);
         }
-        set_signal_mask(&os::EMPTY_SET);
+        set_signal_mask(&c::EMPTY_SET);
     }
     leave_fds_from(3);
     Ok(())
@@ -440,7 +321,7 @@ pub fn poll(fds: &mut [PollFd], timeout_ms: i32) -> i32 {
     for fd in fds.iter_mut() {
         fd.revents = 0;
     }
-    unsafe { c::poll(fds.as_mut_ptr(), fds.len() as os::PollCount, timeout_ms).max(0) }
+    unsafe { c::poll(fds.as_mut_ptr(), fds.len() as c::PollCount, timeout_ms).max(0) }
 }
 
 /// Write everything to a descriptor, also one that someone else made non-blocking.
@@ -471,7 +352,7 @@ pub fn write_all(fd: RawFd, mut data: &[u8]) -> io::Result<()> {
 /// Connect to a Unix socket, waiting at most `patience` where its queue is full.
 pub fn connect(path: &OsStr, patience: Duration) -> io::Result<UnixStream> {
     let bytes = path.as_bytes();
-    if bytes.len() >= os::SUN_PATH_LEN || bytes.contains(&0) {
+    if bytes.len() >= c::SUN_PATH_LEN || bytes.contains(&0) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     const AF_UNIX: c_int = 1;
@@ -490,10 +371,10 @@ pub fn connect(path: &OsStr, patience: Duration) -> io::Result<UnixStream> {
             c::fcntl(fd, F_SETFD, FD_CLOEXEC);
         }
         stream.set_write_timeout(Some(patience))?; // connect(2) keeps to it
-        let mut address = std::mem::zeroed::<os::SockAddr>();
+        let mut address = std::mem::zeroed::<c::SockAddr>();
         address.family = AF_UNIX as _;
         address.path[..bytes.len()].copy_from_slice(bytes);
-        if c::connect(fd, &address, std::mem::size_of::<os::SockAddr>() as c_uint) == -1 {
+        if c::connect(fd, &address, std::mem::size_of::<c::SockAddr>() as c_uint) == -1 {
             return Err(io::Error::last_os_error());
         }
         Ok(stream)
@@ -507,13 +388,7 @@ pub fn is_own_peer(stream: &UnixStream) -> bool {
     unsafe {
         let mut peer = [0u32; 3]; // pid, uid, gid
         let mut length = std::mem::size_of_val(&peer) as c_uint;
-        let got = c::getsockopt(
-            fd,
-            os::SOL_SOCKET,
-            os::SO_PEERCRED,
-            peer.as_mut_ptr().cast(),
-            &mut length,
-        );
+        let got = c::getsockopt(fd, c::SOL_SOCKET, c::SO_PEERCRED, peer.as_mut_ptr().cast(), &mut length);
         got == 0 && peer[1] == c::geteuid()
     }
     #[cfg(not(target_os = "linux"))]
