@@ -4,9 +4,9 @@ mod c;
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
+use std::os::raw::{c_char, c_int, c_uint, c_void};
 #[cfg(target_os = "linux")]
-use std::os::raw::c_ulong;
-use std::os::raw::{c_char, c_int, c_long, c_uint, c_void};
+use std::os::raw::{c_long, c_ulong};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::io::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
