@@ -100,6 +100,8 @@ class Server:
         """
         op = message["op"]
         if op == "flush":
+            # A launcher that ended has written its DONE: one turn of the loop reads it, however the sockets are ordered.
+            await asyncio.sleep(0.005)
             while any(not task.done() for task in self._tasks if task is not asyncio.current_task()) and self.engine.pending:
                 await asyncio.sleep(0.005)
             await self.in_thread(self.engine.flush)

@@ -220,6 +220,13 @@ class Engine:
         compile_ = self._compiles.pop(done.token, None)
         if compile_ is None:
             return None
+        try:
+            return self._record(compile_, done)
+        finally:
+            # Last: whoever waits until nothing is pending (flush) finds this call counted.
+            self.pending.discard(_stem(compile_.missed))
+
+    def _record(self, compile_: Compile, done: Done) -> Entry | None:
         missed, reason, outcome, entry = compile_.missed, "", Outcome.MISS, None
         try:
             entry = self._recorder.record(missed, done, compile_.started_ns, compile_.identities)
@@ -232,8 +239,6 @@ class Engine:
         except Exception:
             reason, outcome = Reason.INTERNAL_ERROR, Outcome.ERROR
             log.exception("record failed")
-        finally:
-            self.pending.discard(_stem(missed))
         self._miss_event(compile_, done, entry, outcome, reason)
         return entry
 
