@@ -48,8 +48,10 @@ def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
     deadline = time.monotonic() + 10
     while not (marker.exists() and marker.read_text().strip()) and time.monotonic() < deadline:
         time.sleep(0.01)
+    time.sleep(0.5)  # the shell runs before Popen has returned, and nothing can be ended before that
     child.send_signal(signal.SIGINT)
     child.wait(10)
+    deadline = time.monotonic() + 10
     grandchild = Path("/proc") / marker.read_text().strip() / "stat"
     while grandchild.exists() and grandchild.read_text().split()[2] != "Z" and time.monotonic() < deadline:
         time.sleep(0.01)
