@@ -30,7 +30,7 @@ from kache.ipc.protocol import (
     decode,
     parse_header,
 )
-from kache.ipc.replacements import replace
+from kache.core.replacements import replace
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -1,7 +1,7 @@
 """Digests of files, remembered by what stat says, so that an unchanged file is read once.
 
-A digest is remembered only if the file had settled when it was hashed: a write within the clock's grain of the last one
-would leave size and times as they are. Files kache itself wrote or linked are told to it with `note` and need no settling.
+A digest is remembered only if the file had settled when it was hashed: a write within the clock's grain of the last
+one would leave size and times as they are. Files kache itself wrote or linked are told to it with `note`.
 """
 
 from __future__ import annotations

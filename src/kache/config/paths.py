@@ -16,6 +16,7 @@ SOCKET_NAME = "daemon.sock"
 MAX_SOCKET_PATH_BYTES = 100
 """Longest path bound directly: sun_path holds 104 bytes on macOS and 108 on Linux, with the ending NUL."""
 PROJECT_FILE = ".kache.toml"
+SHARED_TMP = Path("/tmp")  # noqa: S108 - below it a directory of our own, checked for owner and mode
 
 _FNV_OFFSET = 0xCBF29CE484222325
 _FNV_PRIME = 0x100000001B3

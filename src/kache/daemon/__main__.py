@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         log.error("%s: %s; %s", error.what, error.why, error.fix)
         return error.exit_code
     except OSError as error:
-        print(f"kache daemon: {error}", file=sys.stderr)
+        sys.stderr.write(f"kache daemon: {error}\n")
         return 1
     if again:
         os.execv(sys.executable, [sys.executable, "-I", "-m", "kache.daemon"])

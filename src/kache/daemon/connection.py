@@ -15,7 +15,8 @@ from kache.compilers.rustc.key_inputs import PendingRecord
 from kache.config import paths
 from kache.core.outcome import Outcome, Reason
 from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Passed
-from kache.engine.engine import Call, environment
+from kache.engine.engine import Call
+from kache.engine.requests import environment_text
 from kache.engine.serve import Served, private_bytes
 from kache.engine.single_flight import Flight
 from kache.errors import StoreError
@@ -121,7 +122,7 @@ class Connection(asyncio.Protocol):
             return "draining"
         if request.mount_ns and self._server.mount_ns and request.mount_ns != self._server.mount_ns:
             return "mount-namespace"
-        if paths.cache_dir(environment(request)) != self._server.cache_dir:
+        if paths.cache_dir(environment_text(request)) != self._server.cache_dir:
             return "cache-dir"
         return ""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kache import __version__
+from kache.config import paths
 from kache.config.load import Config
 from kache.daemon.connection import Connection
 from kache.daemon.services import flush, idle_exit, self_restart, store_care
@@ -102,7 +103,7 @@ class Server:
         if op == "flush":
             # A launcher that ended has written its DONE: one turn of the loop reads it, however the sockets are ordered.
             await asyncio.sleep(0.005)
-            while any(not task.done() for task in self._tasks if task is not asyncio.current_task()) and self.engine.pending:
+            while self.engine.pending:
                 await asyncio.sleep(0.005)
             await self.in_thread(self.engine.flush)
             return {"ok": True}
@@ -220,7 +221,7 @@ def _listen(path: Path) -> socket.socket:
         CacheDirError: the place is taken or unusable.
     """
     try:
-        if path.parent.parent == Path("/tmp"):
+        if path.parent.parent == paths.SHARED_TMP:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             facts = path.parent.lstat()
             if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
@@ -229,7 +230,8 @@ def _listen(path: Path) -> socket.socket:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.exists() and (not stat.S_ISSOCK(path.lstat().st_mode) or _answers(path)):
             raise CacheDirError(
-                f"{path} is taken by something else", fix="move it away or set KACHE_SOCKET_PATH; builds go on without a daemon"
+                f"{path} is taken by something else",
+                fix="move it away or set KACHE_SOCKET_PATH; builds go on without a daemon",
             )
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)

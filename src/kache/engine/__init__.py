@@ -1,1 +1,1 @@
-"""The one pipeline: key, lookup, then restore, or compile and record. The daemon and the in-process wrapper both run it."""
+"""The one pipeline: key, lookup, then restore, or compile and record; run by the daemon and inside a call alike."""

@@ -9,7 +9,6 @@ from kache.compilers.rustc.invocation import Invocation
 from kache.compilers.rustc.key_inputs import KeyInputs
 from kache.compilers.rustc.roots import Roots
 from kache.compilers.rustc.toolchain import Toolchain
-from kache.config.load import Config
 from kache.core.entry import Entry
 from kache.core.outcome import Outcome, Reason
 from kache.ipc.protocol import Hit
@@ -66,7 +65,6 @@ class Missed:
         inputs: labelled key inputs.
         weak_key: their hash.
         toolchain: whose compile this is.
-        config: settings of this workspace.
         remapped: rustc is told stable names for this checkout's paths.
         seen_id: under which id the call is remembered once its answer is known.
     """
@@ -77,7 +75,6 @@ class Missed:
     inputs: KeyInputs
     weak_key: bytes
     toolchain: Toolchain
-    config: Config
     remapped: bool
     seen_id: bytes
 

@@ -11,9 +11,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc.key_inputs import PendingRecord
@@ -81,7 +81,6 @@ class Engine:
     Args:
         store: the open store.
         cache_dir: where its clock file is.
-        env: the environment the engine was started in, for settings no request can change.
     """
 
     def __init__(self, store: LocalStore, cache_dir: Path) -> None:
@@ -135,7 +134,7 @@ class Engine:
     def restore(self, call: Call, found: Found) -> Served | Passed:
         """Serve a hit; when that fails rustc runs."""
         try:
-            served = serve(found, call.request.umask, self.store, self.digests)
+            served = serve(found, call.request, self.store, self.digests)
         except (OSError, StoreError) as error:
             log.warning("restore of %s: %s", found.entry.crate_name, error)
             return Passed(
@@ -147,7 +146,8 @@ class Engine:
         self._add_event(
             call,
             found.outcome,
-            crate=(found.entry.crate_name, found.entry.unit_kind),
+            crate_name=found.entry.crate_name,
+            unit_kind=found.entry.unit_kind,
             compile_ms=found.entry.compile_ms,
             linked_bytes=served.linked_bytes,
             cloned_bytes=served.cloned_bytes,
@@ -159,7 +159,8 @@ class Engine:
     def passed(self, call: Call, passed: Passed) -> None:
         """Count a call that went past the cache."""
         log.debug("passthrough %s: %s %s", passed.crate_name, passed.reason, passed.detail)
-        self._add_event(call, passed.outcome, reason=passed.reason, crate=(passed.crate_name, passed.unit_kind))
+        crate = {"crate_name": passed.crate_name, "unit_kind": passed.unit_kind}
+        self._add_event(call, passed.outcome, reason=passed.reason, **crate)
 
     def compile(self, call: Call, missed: Missed, *, wait: bool) -> Run:
         """Hand out a compile.
@@ -242,9 +243,7 @@ class Engine:
         self._miss_event(compile_, done, entry, outcome, reason)
         return entry
 
-    def _miss_event(
-        self, compile_: Compile, done: Done, entry: Entry | None, outcome: Outcome, reason: str
-    ) -> None:
+    def _miss_event(self, compile_: Compile, done: Done, entry: Entry | None, outcome: Outcome, reason: str) -> None:
         missed = compile_.missed
         memo = self.store.memos(missed.weak_key) if entry is not None else []
         inputs = next((memo.inputs for memo in memo if entry is not None and memo.key == entry.key), ())
@@ -252,7 +251,8 @@ class Engine:
             compile_.call,
             outcome,
             reason=reason,
-            crate=(missed.call.crate_name, missed.call.unit_kind),
+            crate_name=missed.call.crate_name,
+            unit_kind=missed.call.unit_kind,
             compile_ms=done.wall_us // 1000,
             inputs=labelled(missed, inputs),
         )
@@ -292,37 +292,19 @@ class Engine:
         """Whether `flush` has something to do."""
         return bool(self._events)
 
-    def _add_event(
-        self,
-        call: Call,
-        outcome: Outcome,
-        *,
-        reason: str = "",
-        crate: tuple[str, str] = ("", ""),
-        compile_ms: int = 0,
-        linked_bytes: int = 0,
-        cloned_bytes: int = 0,
-        copied_bytes: int = 0,
-        entry_key: bytes | None = None,
-        inputs: bytes | None = None,
-    ) -> None:
+    def _add_event(self, call: Call, outcome: Outcome, **known: Any) -> None:
+        """Note how a call ended; `known` are further fields of `Event`."""
         elapsed_us = int((time.perf_counter() - call.clock) * 1e6)
+        if outcome is Outcome.MISS:
+            elapsed_us = max(elapsed_us - known.get("compile_ms", 0) * 1000, 0)
         event = Event(
             at_ns=call.at_ns,
             build=call.build.id,
             build_root=os.fsdecode(call.build.cwd),
             build_command=call.build.command,
             outcome=outcome,
-            reason=reason,
-            crate_name=crate[0],
-            unit_kind=crate[1],
-            elapsed_us=max(elapsed_us - compile_ms * 1000, 0) if outcome is Outcome.MISS else elapsed_us,
-            compile_ms=compile_ms,
-            linked_bytes=linked_bytes,
-            cloned_bytes=cloned_bytes,
-            copied_bytes=copied_bytes,
-            entry_key=entry_key,
-            inputs=inputs,
+            elapsed_us=elapsed_us,
+            **known,
         )
         with self._events_lock:
             self._events.append(event)
@@ -356,8 +338,3 @@ class Engine:
 def _stem(missed: Missed) -> bytes:
     call = missed.call
     return call.out_dir + b"/lib" + call.crate_name.encode() + call.extra_filename
-
-
-def environment(request: Request) -> Mapping[str, str]:
-    """A request's environment as text."""
-    return {os.fsdecode(n): os.fsdecode(v) for n, _, v in (pair.partition(b"=") for pair in request.env)}

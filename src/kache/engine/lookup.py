@@ -6,23 +6,23 @@ import os
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kache.compilers.file_digests import SETTLED_NS, FileDigests
 from kache.compilers.rustc import args, closure
 from kache.compilers.rustc.closure import Surroundings
-from kache.compilers.rustc.invocation import Invocation, Refusal
-from kache.compilers.rustc.key_inputs import KeyInputs, add_externs, add_link_closure, add_native, static_inputs
-from kache.compilers.rustc.native import NativeResolver
-from kache.compilers.rustc.roots import Roots, discover
+from kache.compilers.rustc.invocation import Refusal
+from kache.compilers.rustc.roots import discover
 from kache.compilers.rustc.toolchain import Toolchain, Toolchains
 from kache.config.load import Config
 from kache.core.digest import Digest, hash_bytes
 from kache.core.entry import Entry, InputMemo
 from kache.core.outcome import Outcome, Reason
 from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Passed, Shape
+from kache.engine.keying import Asker, Keying, may_remap
 from kache.engine.queries import Queries, question
+from kache.engine.requests import environment
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
@@ -72,8 +72,7 @@ class Lookup:
         self.queries = Queries()
         self._store = store
         self._digests = digests
-        self._pending = pending
-        self._native = NativeResolver()
+        self._keying = Keying(store, digests, pending)
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
         self._paths: dict[bytes, bytes] = {}
 
@@ -86,25 +85,16 @@ class Lookup:
         """
         if not request.argv or not request.cwd:
             return Passed(Reason.NOT_RUSTC if request.cwd else Reason.UNREADABLE_INPUT)
-        env = _environment(request.env)
-        toolchain = self.toolchains.identify(request.argv[0], env, request.cwd)
-        seen_id = _seen_id(request, config)
-        seen = self._seen.get(seen_id)
+        asker = Asker(request, environment(request), config, _seen_id(request, config))
+        toolchain = self.toolchains.identify(request.argv[0], asker.env, request.cwd)
+        seen = self._seen.get(asker.seen_id)
         if seen is not None:
             entry = self._still(seen, toolchain)
             if entry is not None:
-                self._seen.move_to_end(seen_id)
+                self._seen.move_to_end(asker.seen_id)
                 return Found(seen.shape, entry)
-            del self._seen[seen_id]
-        return self._decide_anew(request, env, toolchain, config, seen_id)
-
-    def forget(self, seen_id: bytes) -> None:
-        """What was served for this call turned out broken: look again next time."""
-        self._seen.pop(seen_id, None)
-
-    def memo_of(self, missed: Missed) -> Entry | None:
-        """Look once more under the weak key of a miss: another process may have recorded it meanwhile."""
-        return self._match(missed.weak_key, missed.around, {}, missed)
+            del self._seen[asker.seen_id]
+        return self._decide_anew(asker, toolchain)
 
     def _still(self, seen: Seen, toolchain: Toolchain | Refusal) -> Entry | None:
         if isinstance(toolchain, Refusal) or toolchain.identity != seen.toolchain:
@@ -119,24 +109,18 @@ class Lookup:
             return None
         return self._store.entry(seen.memo.key)
 
-    def _decide_anew(
-        self,
-        request: Request,
-        env: Mapping[bytes, bytes],
-        toolchain: Toolchain | Refusal,
-        config: Config,
-        seen_id: bytes,
-    ) -> Decision:
+    def _decide_anew(self, asker: Asker, toolchain: Toolchain | Refusal) -> Decision:
+        request = asker.request
         call = args.parse(request.argv, request.cwd)
         if isinstance(call, Refusal):
-            return self._refused(call, request, env, toolchain)
+            return self._refused(call, asker, toolchain)
         if isinstance(toolchain, Refusal):
             return Passed(toolchain.reason, toolchain.detail, call.crate_name, call.unit_kind)
-        remapped = config.remap and not call.coverage and b"/trybuild/" not in call.out_dir
-        base_dir = os.fsencode(config.base_dir) if config.base_dir else None
-        roots = discover(call, request.cwd, env, sysroot=toolchain.sysroot, base_dir=base_dir)
+        base_dir = os.fsencode(asker.config.base_dir) if asker.config.base_dir else None
+        roots = discover(call, request.cwd, asker.env, sysroot=toolchain.sysroot, base_dir=base_dir)
+        remapped = asker.config.remap and may_remap(call, roots)
         try:
-            inputs = self._inputs(call, roots, env, toolchain, config, request.cwd, remapped=remapped)
+            inputs = self._keying.inputs(call, roots, asker, toolchain, remapped=remapped)
         except OSError as error:
             name = os.fsdecode(error.filename or b"?")
             return Passed(Reason.UNREADABLE_INPUT, f"{name}: {error.strerror}", call.crate_name, call.unit_kind)
@@ -145,65 +129,30 @@ class Lookup:
         missed = Missed(
             call=call,
             shape=Shape(roots, call.out_dir, call.json_errors, call.wants_artifacts, call.crate_name, call.unit_kind),
-            around=Surroundings(roots, env, call.presentation),
+            around=Surroundings(roots, asker.env, call.presentation),
             inputs=inputs,
             weak_key=inputs.weak_key(),
             toolchain=toolchain,
-            config=config,
             remapped=remapped,
-            seen_id=seen_id,
+            seen_id=asker.seen_id,
         )
         contents: dict[bytes, Digest | None] = {}
-        entry = self._match(missed.weak_key, missed.around, contents, missed)
+        entry = self._match(missed, contents)
         if entry is None and self._store.refresh():
-            entry = self._match(missed.weak_key, missed.around, contents, missed)
+            entry = self._match(missed, contents)
         return missed if entry is None else Found(missed.shape, entry, Outcome.LOCAL_HIT)
 
-    def _refused(
-        self, refusal: Refusal, request: Request, env: Mapping[bytes, bytes], toolchain: Toolchain | Refusal
-    ) -> Decision:
+    def _refused(self, refusal: Refusal, asker: Asker, toolchain: Toolchain | Refusal) -> Decision:
         if refusal.reason is Reason.QUERY and isinstance(toolchain, Toolchain):
-            key = question(request, env, toolchain)
+            key = question(asker.request, asker.env, toolchain)
             if key is not None:
                 hit = self.queries.answer(key)
-                return Answered(hit) if hit is not None else Asked(key, request.argv)
+                return Answered(hit) if hit is not None else Asked(key, asker.request.argv)
         return Passed(refusal.reason, refusal.detail)
 
-    def _inputs(
-        self,
-        call: Invocation,
-        roots: Roots,
-        env: Mapping[bytes, bytes],
-        toolchain: Toolchain,
-        config: Config,
-        cwd: bytes,
-        *,
-        remapped: bool,
-    ) -> KeyInputs | Refusal:
-        inputs = static_inputs(call, roots, env, toolchain)
-        inputs.add(b"cwd", roots.normalise(cwd))
-        inputs.add(b"salt", config.key_salt.encode())
-        if remapped:
-            inputs.add(b"paths", b"remapped")
-        else:
-            # Outputs then hold real paths: they fit no other place.
-            inputs.add(b"paths", b"real " + b" ".join(root.path for root in roots.all if root.name))
-        add_externs(call, self._digests, inputs)
-        native = self._native.resolve(call, env, cwd)
-        if isinstance(native, Refusal):
-            return native
-        if call.target_spec:
-            native.files.append(call.target_spec)
-        add_native(native, roots, self._digests, inputs)
-        if call.links:
-            add_link_closure(call, self._digests, inputs, self._store.links, self._pending)
-        return inputs
-
-    def _match(
-        self, weak_key: Digest, around: Surroundings, contents: dict[bytes, Digest | None], missed: Missed
-    ) -> Entry | None:
-        for memo in self._store.memos(weak_key):
-            if closure.matches(memo, around, self._digests, contents):
+    def _match(self, missed: Missed, contents: dict[bytes, Digest | None]) -> Entry | None:
+        for memo in self._store.memos(missed.weak_key):
+            if closure.matches(memo, missed.around, self._digests, contents):
                 entry = self._store.entry(memo.key)
                 if entry is not None:
                     self._remember(missed, memo)
@@ -233,17 +182,10 @@ class Lookup:
         return self._paths.setdefault(path, path)
 
 
-def _environment(pairs: Iterable[bytes]) -> dict[bytes, bytes]:
-    env = {}
-    for pair in pairs:
-        name, _, value = pair.partition(b"=")
-        env[name] = value
-    return env
-
-
 def _seen_id(request: Request, config: Config) -> Digest:
     env = [pair for pair in request.env if not pair.startswith(_NOISE)]
-    words = (b"\0".join(request.argv), request.cwd, b"\0".join(env), repr((config.key_salt, config.remap, config.base_dir)).encode())
+    settings = repr((config.key_salt, config.remap, config.base_dir)).encode()
+    words = (b"\0".join(request.argv), request.cwd, b"\0".join(env), settings)
     return hash_bytes(b"\1".join(words))
 
 

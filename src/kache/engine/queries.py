@@ -1,7 +1,8 @@
 """Answer `rustc -vV` and `rustc --print …` from memory.
 
-cargo asks these before every build in a fresh target; starting rustc for them costs more than serving a small workspace.
-An answer is kept by toolchain identity, words and environment, and only for a question that nothing on stdin can change.
+cargo asks these before every build in a fresh target; starting rustc for them costs more than serving a small
+workspace. An answer is kept by toolchain identity, words and environment, and only for a question that nothing on
+stdin can change.
 """
 
 from __future__ import annotations

@@ -18,12 +18,17 @@ from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, InputKind, InputMemo, MemoInput, Role
 from kache.core.outcome import Reason
 from kache.engine.decisions import Missed
+from kache.errors import OutputChangedError
 from kache.ipc.protocol import Done
 from kache.store.local import LocalStore, Staged
 
 _SHAREABLE = (Role.RLIB, Role.RMETA)
 _SHOWN_DIGEST_BYTES = 6
 _SHOWN_VALUE_BYTES = 200
+
+
+Identity = tuple[bytes, tuple[int, ...]]
+"""A path, and what `identity_of` says of it."""
 
 
 class NotStoredError(Exception):
@@ -47,7 +52,7 @@ class Recorder:
     store: LocalStore
     digests: FileDigests
 
-    def record(self, missed: Missed, done: Done, started_ns: int, identities: Sequence[tuple[bytes, tuple[int, ...]]]) -> Entry:
+    def record(self, missed: Missed, done: Done, started_ns: int, identities: Sequence[Identity]) -> Entry:
         """Store the outputs of one compile.
 
         Args:
@@ -68,7 +73,9 @@ class Recorder:
             raise NotStoredError(Reason.COMPILER_KILLED if killed else Reason.COMPILE_FAILED)
         self._check_keyed_files(missed, identities)
         messages = read_messages(done.stderr)
-        outputs, dep_info_path = self._outputs(missed, messages.artifacts)
+        if messages.has_more_files:
+            raise NotStoredError(Reason.EXTRA_OUTPUT)
+        outputs, dep_info_path = self._outputs(missed, messages.artifacts, started_ns)
         text = _read(dep_info_path)
         maker = ClosureMaker(missed.around, self.digests, started_ns)
         try:
@@ -81,18 +88,23 @@ class Recorder:
         staged: list[Staged] = []
         try:
             artifacts, tied = self._stage(missed, outputs, staged)
+            template = depinfo.template(text, missed.around.roots.pairs())
             inputs = maker.finish(info, tied=tied, has_diagnostics=messages.has_diagnostics)
-            entry = self._entry(missed, done, artifacts, (dep_info_path, text), inputs)
+            entry = self._entry(missed, done, artifacts, (dep_info_path, template), inputs)
             self.store.commit(entry, InputMemo(missed.weak_key, entry.key, inputs), staged)
-        except BaseException:
+        except BaseException as error:
             for item in staged:
                 self.store.discard(item)
+            if isinstance(error, depinfo.DepInfoError):
+                raise NotStoredError(Reason.NO_DEP_INFO, str(error)) from error
+            if isinstance(error, OutputChangedError):
+                raise NotStoredError(Reason.OUTPUT_CHANGED, str(error)) from error
             raise
         for item in staged:
             self.digests.note(item.identity, item.digest)
         return entry
 
-    def _check_keyed_files(self, missed: Missed, identities: Sequence[tuple[bytes, tuple[int, ...]]]) -> None:
+    def _check_keyed_files(self, missed: Missed, identities: Sequence[Identity]) -> None:
         """The files in the weak key must be what they were, else rustc may have read something else."""
         for path, before in identities:
             try:
@@ -106,8 +118,11 @@ class Recorder:
             if not same and self.digests.digest_of(path, found) != missed.inputs.files[path]:
                 raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(path))
 
-    def _outputs(self, missed: Missed, announced: Sequence[tuple[bytes, str]]) -> tuple[list[tuple[bytes, Role]], bytes]:
-        out_dir, outputs, dep_info_path = missed.shape.out_dir, [], b""
+    def _outputs(
+        self, missed: Missed, announced: Sequence[tuple[bytes, str]], started_ns: int
+    ) -> tuple[list[tuple[bytes, Role]], bytes]:
+        out_dir, dep_info_path = missed.shape.out_dir, b""
+        outputs: list[tuple[bytes, Role]] = []
         for name, emit in announced:
             path = os.path.join(missed.around.roots.cwd, name)
             if os.path.dirname(path) != out_dir:
@@ -116,7 +131,8 @@ class Recorder:
                 dep_info_path = path
             else:
                 outputs.append((path, role_of(path, emit)))
-        outputs += [(path, Role.DEBUG) for path in debug_files(missed.call, [p for p, r in outputs if r == Role.LINKED])]
+        linked = [path for path, role in outputs if role == Role.LINKED]
+        outputs += [(path, Role.DEBUG) for path in debug_files(missed.call, linked, started_ns)]
         kinds = {emit for _, emit in announced}
         if not missed.call.emit <= kinds:
             raise NotStoredError(Reason.MISSING_OUTPUT, ", ".join(sorted(missed.call.emit - kinds)))
@@ -127,7 +143,8 @@ class Recorder:
     ) -> tuple[tuple[Artifact, ...], set[bytes]]:
         roots = missed.around.roots
         needles = roots.needles() if missed.remapped else ()
-        artifacts, tied = [], set()
+        artifacts: list[Artifact] = []
+        tied: set[bytes] = set()
         for path, role in outputs:
             try:
                 item = self.store.stage(path, share=role in _SHAREABLE, needles=needles)
@@ -158,7 +175,7 @@ class Recorder:
             compile_ms=done.wall_us // 1000,
             artifacts=artifacts,
             dep_info_name=os.path.basename(dep_info[0]).decode("utf-8", "surrogateescape"),
-            dep_info=depinfo.template(dep_info[1], roots.pairs()),
+            dep_info=dep_info[1],
             stdout=roots.to_template(done.stdout, json=call.json_errors),
             stderr=roots.to_template(done.stderr, json=call.json_errors),
             links=tuple(name.rpartition(b".")[0].decode("utf-8", "surrogateescape") for name in links),
@@ -178,7 +195,9 @@ def identity_of(found: os.stat_result) -> tuple[int, ...]:
 
 def labelled(missed: Missed, inputs: Sequence[MemoInput]) -> bytes:
     """The inputs as why-miss reads them: zlib over msgpack of [label, value] pairs, digests cut to what is shown."""
-    pairs = [(label.decode("utf-8", "replace"), shown.decode("utf-8", "replace")) for label, _, shown in missed.inputs.parts]
+    pairs = [
+        (label.decode("utf-8", "replace"), shown.decode("utf-8", "replace")) for label, _, shown in missed.inputs.parts
+    ]
     words = {InputKind.FILE: "file", InputKind.ENV: "env", InputKind.ABSENT: "absent", InputKind.DIRECTORY: "directory"}
     for item in inputs:
         label = f"{words.get(item.kind, 'fact')}:{item.name.decode('utf-8', 'replace')}"

@@ -11,12 +11,13 @@ from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.outputs import without_notifications
 from kache.core.entry import Artifact, Entry, Role
 from kache.engine.decisions import Found, Shape
-from kache.ipc.protocol import Hit
+from kache.engine.requests import environment
+from kache.ipc.protocol import Hit, Request
 from kache.store.local import LocalStore, RestoreHow, RestoreMethod
 
 _SHARED = (Role.RLIB,)
-"""What nothing writes in place: rustc replaces it by a new inode. Everything else is private, and dated now: cargo dates a
-unit by its newest output, so one private file is enough for the unit to look built now."""
+"""What nothing writes in place: rustc replaces it by a new inode. All else is private, dated now: cargo dates
+a unit by its newest output, so one private file is enough for the unit to look built now."""
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class Served:
 
 
 def private_bytes(entry: Entry) -> int:
-    """Bytes that restoring copies where the filesystem cannot clone: what decides whether it may block the event loop."""
+    """What restoring copies where the filesystem cannot clone: they decide whether it may block the event loop."""
     return sum(artifact.size for artifact in entry.artifacts if _how(artifact, entry) is RestoreHow.PRIVATE)
 
 
@@ -49,14 +50,14 @@ def _how(artifact: Artifact, entry: Entry) -> RestoreHow:
     return RestoreHow.SHARED
 
 
-def serve(found: Found, umask: int, store: LocalStore, digests: FileDigests) -> Served:
+def serve(found: Found, request: Request, store: LocalStore, digests: FileDigests) -> Served:
     """Restore every output, then the dep-info file.
 
     Either all outputs are in place, or those placed are removed again and the error is raised: rustc then makes them.
 
     Args:
         found: what to restore and where.
-        umask: the caller's.
+        request: the call, for its umask and environment.
         store: where the blobs are.
         digests: learns the identities of the restored files.
 
@@ -70,7 +71,7 @@ def serve(found: Found, umask: int, store: LocalStore, digests: FileDigests) -> 
     try:
         for artifact in entry.artifacts:
             target = shape.out_dir + b"/" + artifact.name.encode("utf-8", "surrogateescape")
-            mode = (0o777 if artifact.executable else 0o666) & ~umask
+            mode = (0o777 if artifact.executable else 0o666) & ~request.umask
             restored = store.restore(artifact, target, mode=mode, how=_how(artifact, entry))
             placed.append(target)
             digests.note(restored.identity, artifact.digest)
@@ -81,7 +82,7 @@ def serve(found: Found, umask: int, store: LocalStore, digests: FileDigests) -> 
             else:
                 served.copied_bytes += restored.bytes
         if entry.dep_info_name:
-            _write_dep_info(entry, shape)
+            _write_dep_info(entry, shape, request)
     except BaseException:
         for path in placed:
             with contextlib.suppress(OSError):
@@ -95,10 +96,12 @@ def _message(template: bytes, shape: Shape) -> bytes:
     return text if shape.wants_artifacts else without_notifications(text)
 
 
-def _write_dep_info(entry: Entry, shape: Shape) -> None:
+def _write_dep_info(entry: Entry, shape: Shape, request: Request) -> None:
     path = shape.out_dir + b"/" + entry.dep_info_name.encode("utf-8", "surrogateescape")
     # A new inode: what was there may be a hardlink somewhere else, and rustc would truncate it in place.
     staged = path + b".kache-%d" % os.getpid()
+    # cargo compares the values in it with those of its next run: they are this call's, as rustc would write them.
+    env = environment(request) if b"# env-dep:" in entry.dep_info else None
     with open(staged, "wb") as file:
-        file.write(depinfo.fill(entry.dep_info, shape.roots.pairs()))
+        file.write(depinfo.fill(entry.dep_info, shape.roots.pairs(), env))
     os.replace(staged, path)

@@ -11,8 +11,9 @@ from kache import __version__
 from kache.config.load import load
 from kache.core.outcome import Outcome, Reason
 from kache.engine.decisions import Found, Missed, Passed
-from kache.engine.engine import Engine, environment
+from kache.engine.engine import Engine
 from kache.engine.logs import to_file
+from kache.engine.requests import environment_text
 from kache.errors import KacheError
 from kache.ipc import protocol
 from kache.ipc.protocol import Done, Pass, ProtocolError, Request
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
         request = _receive(connection)
         if not isinstance(request, Request):
             return 1
-        config = load(environment(request), None)
+        config = load(environment_text(request), None)
         to_file(config.cache_dir / LOG_NAME, config.log_level)
         store = LocalStore.open(config.cache_dir)
     except KacheError as error:

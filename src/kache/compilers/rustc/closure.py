@@ -1,4 +1,4 @@
-"""The closure of a compile as typed inputs: made from its dep-info after a miss, compared with today's files before a hit."""
+"""The closure of a compile as typed inputs: made from its dep-info, compared with today's files before a hit."""
 
 from __future__ import annotations
 
@@ -138,10 +138,7 @@ class ClosureMaker:
     def _add_shadow(self, path: bytes) -> None:
         """`a.rs` beside `a/mod.rs` is an error of rustc's (E0761), which a hit must not hide."""
         directory, base = os.path.split(path)
-        if base == b"mod.rs":
-            other = directory + b".rs"
-        else:
-            other = path.removesuffix(b".rs") + b"/mod.rs"
+        other = directory + b".rs" if base == b"mod.rs" else path.removesuffix(b".rs") + b"/mod.rs"
         if not os.access(other, os.F_OK):
             name = self.around.roots.normalise(other)
             self._absent[name] = MemoInput(InputKind.ABSENT, name, b"")
@@ -177,8 +174,8 @@ class ClosureMaker:
         """Whether a path in a variable serves only to include files, so that its value is nowhere in the artifact.
 
         `env!("OUT_DIR")` may end up in the artifact in a form no search finds (its length, a hash). So every mention in
-        the crate's own sources must be `include…!(concat!(env!("NAME"), …))`; without a mention (a macro of another crate
-        made it) a file below the path must have been read.
+        the crate's own sources must be `include…!(concat!(env!("NAME"), …))`; without a mention (a macro of another
+        crate made it) a file below the path must have been read.
         """
         mention = b'"' + name + b'"'
         pattern = re.compile(

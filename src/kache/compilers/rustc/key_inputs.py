@@ -42,7 +42,8 @@ class KeyInputs:
 
     Attributes:
         parts: (label, value hashed, value shown to people).
-        files: real paths whose identity proves that the weak key still holds, with the digest keyed; empty for a directory.
+        files: real paths whose identity proves that the weak key still holds, with the digest keyed; empty for a
+            directory.
         absent: real paths that were looked for and not found.
     """
 
@@ -63,9 +64,7 @@ class KeyInputs:
         return hash_parts(piece for label, value, _ in self.parts for piece in (label, value))
 
 
-def static_inputs(
-    call: Invocation, roots: Roots, env: Mapping[bytes, bytes], toolchain: tuple[Digest, str]
-) -> KeyInputs:
+def static_inputs(call: Invocation, roots: Roots, env: Mapping[bytes, bytes], toolchain: Toolchain) -> KeyInputs:
     """What follows from the words of the call alone.
 
     Args:
@@ -151,8 +150,8 @@ def add_link_closure(
 ) -> None:
     """What a link reads through -L dependency: every rlib and dylib reachable from the externs, by content.
 
-    The edges are what the store knows of how each artifact was compiled. An artifact it does not know has unknown edges:
-    then everything in the directories counts, which costs hits and never correctness.
+    The edges are what the store knows of how each artifact was compiled. One it does not know has unknown edges: then
+    everything in the directories counts, which costs hits and never correctness.
 
     Args:
         call: the parsed call.

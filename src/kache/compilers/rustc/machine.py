@@ -11,7 +11,7 @@ _FIELDS = (b"vendor_id", b"cpu family", b"model", b"model name", b"stepping", b"
 
 @lru_cache(maxsize=1)
 def cpu_identity() -> Digest:
-    """What `-C target-cpu=native` means here: model and features of the first processor; the whole machine where unknown."""
+    """What `-C target-cpu=native` means here: model and features of the first processor, or the machine's name."""
     try:
         with open("/proc/cpuinfo", "rb") as file:
             first = file.read().split(b"\n\n", 1)[0]

@@ -1,7 +1,7 @@
-"""What a linker or archiver reads beside Rust artifacts: native libraries, linker scripts, the linker itself and its C runtime.
+"""What a linker or archiver reads beside Rust artifacts: native libraries, linker scripts, the linker, its C runtime.
 
-rustc reports none of it, so explicit rules find the files; their contents go into the weak key. A file that is named and
-cannot be followed makes the call a passthrough.
+rustc reports none of it, so explicit rules find the files; their contents go into the weak key. A file that is named
+and cannot be followed makes the call a passthrough.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ _RUNTIME = (
     *(b"libgcc.a", b"libgcc_eh.a", b"libgcc_s.so", b"libgcc_s.so.1"),
     *(b"libpthread.a", b"libdl.a", b"librt.a", b"libutil.a", b"libc.a", b"libm.a"),
 )
+# rlib and rmeta: a plain -L also finds crates that no --extern names.
+_LIBRARY_SUFFIXES = (b".a", b".so", b".o", b".lib", b".dylib", b".tbd", b".obj", b".rlib", b".rmeta")
 _NO_SYSTEM = (b"wasm32", b"wasm64", b"bpf", b"nvptx64")
 _SCRIPT_WORDS = (b"INCLUDE", b"INPUT", b"GROUP")
 _SCRIPT_BYTES = 1 << 20
@@ -57,7 +59,6 @@ class NativeInputs:
     Attributes:
         files: absolute paths whose contents count.
         directories: absolute paths whose listings count: names with size and time of a system's directory.
-        programs: the driver of the link, as found on PATH.
     """
 
     files: list[bytes] = field(default_factory=list)
@@ -80,7 +81,7 @@ class NativeResolver:
         """
         found = NativeInputs()
         for search in call.search:
-            if search.kind in (b"native", b"all", b"framework"):
+            if search.kind != b"dependency":
                 _add_directory(search.path, found)
         refusal = _add_named_libraries(call, found)
         if refusal or not call.links:
@@ -166,12 +167,12 @@ def _which(program: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> bytes | No
     if b"/" in program:
         path = os.path.join(cwd, program)
         return path if os.path.isfile(path) else None
-    found = shutil.which(program, path=env.get(b"PATH", b""))
-    return None if found is None else os.path.join(cwd, found)
+    found = shutil.which(os.fsdecode(program), path=os.fsdecode(env.get(b"PATH", b"")))
+    return None if found is None else os.path.join(cwd, os.fsencode(found))
 
 
 def _is_library(name: bytes) -> bool:
-    return name.endswith((b".a", b".so", b".o", b".lib", b".dylib", b".tbd", b".obj")) or b".so." in name
+    return name.endswith(_LIBRARY_SUFFIXES) or b".so." in name
 
 
 def _add_directory(directory: bytes, found: NativeInputs) -> None:
@@ -205,9 +206,7 @@ def _link_words(arguments: Iterable[bytes]) -> list[bytes]:
     """Linker arguments taken apart as gcc does: `-Wl,-T,x.ld` gives `-T` and `x.ld`."""
     words: list[bytes] = []
     for argument in arguments:
-        for word in argument.split(b","):
-            if word not in (b"-Wl", b"-Xlinker"):
-                words.append(word)
+        words += [word for word in argument.split(b",") if word not in (b"-Wl", b"-Xlinker")]
     return words
 
 
@@ -236,3 +235,14 @@ def _names_other_files(path: bytes) -> bool:
     except OSError:
         return True
     return b"\0" not in head[:4096] and any(word in head for word in _SCRIPT_WORDS)
+
+
+def target_specifications(call: Invocation, env: Mapping[bytes, bytes]) -> list[bytes]:
+    """Files that define the target: the one named, or that of RUST_TARGET_PATH with the target's name."""
+    if call.target_spec:
+        return [call.target_spec]
+    if not call.target:
+        return []
+    directories = [part for part in env.get(b"RUST_TARGET_PATH", b"").split(b":") if part]
+    candidates = [directory + b"/" + call.target + b".json" for directory in directories]
+    return [path for path in candidates if os.path.isfile(path)]

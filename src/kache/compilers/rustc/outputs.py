@@ -21,10 +21,12 @@ class Messages:
     Attributes:
         artifacts: (path as rustc names it, emit kind), in order.
         has_diagnostics: there is anything beside notifications.
+        has_more_files: rustc says it wrote a file that it does not announce (a type's full name, for one).
     """
 
     artifacts: list[tuple[bytes, str]] = field(default_factory=list)
     has_diagnostics: bool = False
+    has_more_files: bool = False
 
 
 def read_messages(stderr: bytes) -> Messages:
@@ -40,6 +42,7 @@ def read_messages(stderr: bytes) -> Messages:
                 pass
         if line.strip():
             found.has_diagnostics = True
+            found.has_more_files |= b" has been written to " in line
     return found
 
 
@@ -57,22 +60,29 @@ def role_of(path: bytes, emit: str) -> Role:
     return Role.LINKED
 
 
-def debug_files(call: Invocation, linked: list[bytes]) -> Iterator[bytes]:
+def debug_files(call: Invocation, linked: list[bytes], started_ns: int) -> Iterator[bytes]:
     """Split debug info that belongs to the outputs; rustc does not announce it.
 
-    Packed: `<output>.dwp` beside each linked file. Unpacked: `<crate><extra>.*.dwo` in the out dir.
+    Packed: `<output>.dwp` beside each linked file. Unpacked: `<crate><extra>.*.dwo` in the out dir, where those of an
+    earlier compile with another number of codegen units may lie too: they are older than `started_ns`.
     """
     if call.split_debuginfo in (None, "off"):
         return
     for path in linked:
-        for candidate in (path + b".dwp", os.path.splitext(path)[0] + b".dwp"):
-            if os.path.isfile(candidate):
-                yield candidate
-                break
+        if _written_since(path + b".dwp", started_ns):
+            yield path + b".dwp"
     prefix = call.crate_name.encode() + call.extra_filename + b"."
     for name in sorted(os.listdir(call.out_dir)):
-        if name.startswith(prefix) and name.endswith(b".dwo"):
-            yield call.out_dir + b"/" + name
+        path = call.out_dir + b"/" + name
+        if name.startswith(prefix) and name.endswith(b".dwo") and _written_since(path, started_ns):
+            yield path
+
+
+def _written_since(path: bytes, started_ns: int) -> bool:
+    try:
+        return os.stat(path).st_mtime_ns >= started_ns
+    except OSError:
+        return False
 
 
 def existing_outputs(call: Invocation) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The directories a build's paths hang on, found out and never configured, and what their paths are called in keys and outputs.
+"""The directories a build's paths hang on, found out and never configured, and their names in keys and outputs.
 
 A root has a real path (this checkout's), a placeholder (in keys, memos and stored text: `<cwd>/src/lib.rs`) and, where
 rustc is told to remap it, a stable name (in artifacts: `/proc/self/cwd/src/lib.rs`). A real absolute path starts with
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kache.compilers.rustc.invocation import Invocation
+from kache.core.replacements import replace
 
 TARGET_TAG = b"CACHEDIR.TAG"
 # On Linux a debugger started in the checkout finds the sources through it.
@@ -51,7 +52,7 @@ class Roots:
         return path
 
     def real(self, name: bytes) -> bytes:
-        """The path a normalised name stands for in this checkout; an unknown placeholder gives a path that never exists."""
+        """The path a normalised name stands for here; an unknown placeholder gives a path that never exists."""
         if name[:1] == b"/":
             return name
         placeholder, _, rest = name.partition(b">")
@@ -67,9 +68,7 @@ class Roots:
 
     def normalise_value(self, value: bytes) -> bytes:
         """A text (an environment value) with every root's path replaced where a path component ends."""
-        for placeholder, path, _ in self.all:
-            value = replace_paths(value, path, placeholder)
-        return value
+        return replace(value, [word for root in self.all for word in (root.path, root.placeholder)])
 
     def pairs(self) -> list[tuple[bytes, bytes]]:
         """(real path, placeholder), longest path first."""
@@ -98,9 +97,8 @@ class Roots:
 
     def to_template(self, text: bytes, *, json: bool) -> bytes:
         """Messages for the store: real paths become placeholders. `from_template` turns them back."""
-        for placeholder, path, _ in self.all:
-            text = replace_paths(text, json_escaped(path) if json else path, _token(placeholder))
-        return text
+        pairs = [(json_escaped(root.path) if json else root.path, _token(root.placeholder)) for root in self.all]
+        return replace(text, [word for pair in pairs for word in pair])
 
     def from_template(self, text: bytes, *, json: bool) -> bytes:
         """Messages of the store with this checkout's paths, stable names replaced as the launcher does on a miss."""
@@ -110,13 +108,12 @@ class Roots:
             token = _token(placeholder)
             if token in text:
                 text = text.replace(token, json_escaped(path) if json else path)
-        flat = self.reverse(json=json)
-        for at in range(0, len(flat), 2):
-            text = replace_paths(text, flat[at], flat[at + 1])
-        return text
+        return replace(text, self.reverse(json=json))
 
 
-def discover(call: Invocation, cwd: bytes, env: Mapping[bytes, bytes], *, sysroot: bytes, base_dir: bytes | None) -> Roots:
+def discover(
+    call: Invocation, cwd: bytes, env: Mapping[bytes, bytes], *, sysroot: bytes, base_dir: bytes | None
+) -> Roots:
     """Find the roots of one call.
 
     Args:
@@ -139,7 +136,7 @@ def discover(call: Invocation, cwd: bytes, env: Mapping[bytes, bytes], *, sysroo
         roots.append(Root(b"<cwd>", cwd, CWD_NAME))
     if base_dir:
         roots.append(Root(b"<base>", base_dir.rstrip(b"/"), b"/kache/base"))
-    # Named in keys alone (LD_LIBRARY_PATH): remapping it too would hide the standard library's sources from diagnostics.
+    # Named in keys alone (LD_LIBRARY_PATH): remapped, the standard library's sources were lost to diagnostics.
     roots.append(Root(b"<sysroot>", sysroot.rstrip(b"/"), b""))
     if home:
         roots.append(Root(b"<home>", home, b""))
@@ -148,7 +145,7 @@ def discover(call: Invocation, cwd: bytes, env: Mapping[bytes, bytes], *, sysroo
 
 
 def target_dir(out_dir: bytes) -> bytes:
-    """The target (or build) directory an out dir belongs to: the nearest one above it that cargo tagged, else by its shape."""
+    """The target (or build) directory of an out dir: the nearest one above it that cargo tagged, else by its shape."""
     directory = out_dir
     while len(directory) > 1:
         if os.path.exists(directory + b"/" + TARGET_TAG):
@@ -159,26 +156,6 @@ def target_dir(out_dir: bytes) -> bytes:
         if found:
             return os.path.dirname(above) or above
     return out_dir
-
-
-def replace_paths(text: bytes, path: bytes, by: bytes) -> bytes:
-    """Replace a path where a path component ends: `/ws` in `/ws/src` and `"/ws"`, not in `/ws2`.
-
-    The launcher does the same, see docs/explanation/protocol.md.
-    """
-    at = text.find(path)
-    if at < 0:
-        return text
-    kept, start, size = [], 0, len(path)
-    while at >= 0:
-        end = at + size
-        if end == len(text) or not _continues(text[end]):
-            kept.append(text[start:at])
-            kept.append(by)
-            start = end
-        at = text.find(path, end)
-    kept.append(text[start:])
-    return b"".join(kept)
 
 
 def json_escaped(path: bytes) -> bytes:
@@ -193,15 +170,6 @@ def _plain(path: bytes) -> bool:
     return b'"' not in path and b"\\" not in path and min(path, default=0x20) >= 0x20
 
 
-def _continues(byte: int) -> bool:
-    return byte in _COMPONENT_BYTES
-
-
 def _token(placeholder: bytes) -> bytes:
     # NUL never occurs in rustc's messages, so a literal "<cwd>" in one is not taken for a placeholder.
     return b"\0" + placeholder + b"\0"
-
-
-_COMPONENT_BYTES = frozenset(
-    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+~@" + bytes(range(0x80, 0x100))
-)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING
 
-import kache
 from kache.config import paths
 
 if TYPE_CHECKING:
     from kache.daemon.server import Server
 
 log = logging.getLogger("kache")
+Fingerprint = tuple[tuple[int, int, int], ...]
 
 
 async def run(server: Server, interval_s: float = 2.0) -> None:
     """Compare every `interval_s` seconds; restart in a quiet moment."""
-    before = fingerprint()
+    files = watched()
+    before = fingerprint(files)
     while True:
         await asyncio.sleep(interval_s)
-        if server.engine.broken or fingerprint() != before:
+        if server.engine.broken or fingerprint(files) != before:
             await asyncio.sleep(interval_s / 2)  # an installer at work: let it finish
             while server.engine.in_flight:
                 await asyncio.sleep(0.1)
@@ -31,17 +32,20 @@ async def run(server: Server, interval_s: float = 2.0) -> None:
             return
 
 
-def fingerprint() -> tuple[tuple[int, int], ...]:
-    """Dates and sizes of our own modules and of the configuration file."""
-    package = Path(kache.__file__).parent
-    named = os.environ.get("KACHE_CONFIG")
-    config = Path(named) if named else paths.user_config_path(os.environ)
-    files = [*sorted(package.rglob("*.py")), config]
+def watched() -> list[str]:
+    """The files of our own modules that are loaded, and the configuration file (0.1 ms to look at, each time)."""
+    ours = [module for name, module in sys.modules.items() if name.partition(".")[0] == "kache"]
+    code = {str(module.__file__) for module in ours if getattr(module, "__file__", None)}
+    return [*sorted(code), os.environ.get("KACHE_CONFIG") or str(paths.user_config_path(os.environ))]
+
+
+def fingerprint(files: list[str]) -> Fingerprint:
+    """Inodes, dates and sizes; zeros for a file that is not there."""
     facts = []
     for file in files:
         try:
-            found = file.stat()
-            facts.append((found.st_mtime_ns, found.st_size))
+            found = os.stat(file)
+            facts.append((found.st_ino, found.st_mtime_ns, found.st_size))
         except OSError:
-            facts.append((0, 0))
+            facts.append((0, 0, 0))
     return tuple(facts)
