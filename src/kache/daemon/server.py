@@ -101,7 +101,7 @@ class Server:
         """
         op = message["op"]
         if op == "flush":
-            # A launcher that ended has written its DONE: one turn of the loop reads it, however the sockets are ordered.
+            # A launcher that ended has written its DONE: one turn of the loop reads it, in whatever order.
             await asyncio.sleep(0.005)
             while self.engine.pending:
                 await asyncio.sleep(0.005)
