@@ -1,4 +1,4 @@
-"""Which build a call belongs to: the cargo process that is its parent."""
+"""Which build a call belongs to: the cargo process above it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 _REMEMBERED = 256
+_MAX_CLIMB = 8
 
 
 class Build(NamedTuple):
@@ -22,30 +23,61 @@ class Build(NamedTuple):
     command: str
 
 
+class _Process(NamedTuple):
+    name: bytes
+    ppid: int
+    ticks: str
+
+
 class Builds:
     """Looks parents up in /proc; a parent seen before costs one read."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Build] = {}
+        self._known: dict[tuple[int, str], Build] = {}
 
     def of(self, ppid: int) -> Build:
-        """The build of a parent process; elsewhere than on Linux it is known by its number alone."""
-        try:
-            with open(f"/proc/{ppid}/stat", "rb") as file:
-                text = file.read()
-        except OSError:
+        """The build of a call's parent process; elsewhere than on Linux it is known by its number alone.
+
+        A build script that calls rustc belongs to the cargo that runs the script.
+        """
+        parent = _process(ppid)
+        if parent is None:
             return Build(f"{ppid}-0", b"", "")
-        # The name may hold blanks and parentheses: fields count from behind its closing one (proc(5), field 22).
-        ticks = text[text.rindex(b")") + 2 :].split()[19].decode()
-        build_id = f"{ppid}-{ticks}"
-        known = self._known.get(build_id)
+        known = self._known.get((ppid, parent.ticks))
         if known is not None:
             return known
-        if len(self._known) > _REMEMBERED:
+        if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        build = Build(build_id, _cwd(ppid), _command(ppid))
-        self._known[build_id] = build
+        build = self._known[ppid, parent.ticks] = _cargo_above(ppid, parent)
         return build
+
+
+def _cargo_above(ppid: int, parent: _Process) -> Build:
+    pid, process = ppid, parent
+    for _ in range(_MAX_CLIMB):
+        if process.name.startswith(b"cargo"):
+            return _build(pid, process)
+        above = _process(process.ppid)
+        if above is None:
+            break
+        pid, process = process.ppid, above
+    return _build(ppid, parent)
+
+
+def _build(pid: int, process: _Process) -> Build:
+    return Build(f"{pid}-{process.ticks}", _cwd(pid), _command(pid))
+
+
+def _process(pid: int) -> _Process | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    # The name may hold blanks and parentheses: fields count from behind its closing one (proc(5), 4 and 22).
+    name, _, rest = text.partition(b"(")[2].rpartition(b") ")
+    fields = rest.split()
+    return _Process(name, int(fields[1]), fields[19].decode())
 
 
 def _cwd(pid: int) -> bytes:
@@ -58,9 +90,7 @@ def _cwd(pid: int) -> bytes:
 def _command(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read(4096).split(b"\0")
+            program, *words = file.read(4096).split(b"\0")
     except OSError:
         return ""
-    return " ".join(
-        [os.path.basename(words[0]).decode(errors="replace"), *(w.decode(errors="replace") for w in words[1:])]
-    ).strip()
+    return b" ".join([os.path.basename(program), *words]).decode(errors="replace").strip()
