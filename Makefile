@@ -11,7 +11,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help setup tools try check fix test e2e golden docs bench bench-peers-install clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-20s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-20s %s\n", $$1, $$2 }'
 
 setup: ## Make .venv, build kache with its native launcher, install both and the development tools
 	@python="$$(sh tools/find_python.sh)" && "$$python" tools/setup.py
