@@ -17,7 +17,7 @@ from kache.core.outcome import Outcome, Reason
 from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Passed
 from kache.engine.engine import Call
 from kache.engine.requests import environment_text
-from kache.engine.serve import Served, private_bytes
+from kache.engine.serve import Served, heavy_bytes
 from kache.engine.single_flight import Flight
 from kache.errors import StoreError
 from kache.ipc import protocol
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from kache.daemon.server import Server
 
 log = logging.getLogger("kache")
-# Copying more than this would keep other calls waiting: it goes to a worker thread (1 MiB takes about 0.3 ms).
-INLINE_COPY_BYTES = 1 << 20
+# Copying or hashing more would keep other calls waiting: it goes to a worker thread (1 MiB takes about 0.3 ms).
+INLINE_BYTES = 1 << 20
 _PENDING_WAIT_S = 30.0
 _COPY_WAIT_S = 120
 _MARGIN_S = 30
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
                 self._spawn(self._join(call, decision))
             else:
                 self._compile(call, decision)
-        elif private_bytes(decision.entry) > INLINE_COPY_BYTES:
+        elif heavy_bytes(decision.entry) > INLINE_BYTES:
             self._send(Wait(_COPY_WAIT_S))
             self._spawn(self._restore_in_thread(call, decision))
         else:

@@ -35,9 +35,9 @@ class Served:
     copied_bytes: int = 0
 
 
-def private_bytes(entry: Entry) -> int:
-    """What restoring copies where the filesystem cannot clone: they decide whether it may block the event loop."""
-    return sum(artifact.size for artifact in entry.artifacts if _how(artifact, entry) is RestoreHow.PRIVATE)
+def heavy_bytes(entry: Entry) -> int:
+    """What restoring may have to read: private outputs are copied, shared ones hashed if other hands touched them."""
+    return sum(artifact.size for artifact in entry.artifacts)
 
 
 def _how(artifact: Artifact, entry: Entry) -> RestoreHow:
