@@ -53,7 +53,7 @@ class Reason(enum.StrEnum):
     NO_ARTIFACT_MESSAGES = "no-artifact-messages"
     """rustc is not asked to say which files it wrote (--json=artifacts), as cargo always asks."""
     CRATE_TYPE = "crate-type"
-    """No crate type, or one that is not cached."""
+    """A crate type that is not cached."""
     WORKSPACE_WRAPPER = "workspace-wrapper"
     """A RUSTC_WORKSPACE_WRAPPER other than clippy stands between: what it does to the compile is not known."""
     NESTED_WRAPPER = "nested-wrapper"

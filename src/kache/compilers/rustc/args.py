@@ -95,9 +95,6 @@ def _check(options: Options) -> None:
         raise RefusedError(Reason.NO_ARTIFACT_MESSAGES, "no --error-format=json with --json=artifacts")
     if not options.single.get("crate-name"):
         raise RefusedError(Reason.BAD_ARGUMENT, "no --crate-name")
-    if not options.crate_types and "test" not in options.single:
-        # the source may name one, and rustc then goes by that
-        raise RefusedError(Reason.CRATE_TYPE, "no --crate-type")
     if "sysroot" in options.single:
         raise RefusedError(Reason.TOOLCHAIN, "--sysroot: libraries outside the toolchain that was identified")
     if _links(options):
@@ -147,7 +144,9 @@ def _assemble(compiler: bytes, wrapped: bytes | None, options: Options) -> Invoc
 
 
 def _links(options: Options) -> bool:
-    return "link" in options.emit and ("test" in options.single or not {"lib", "rlib"}.issuperset(options.crate_types))
+    """Without a crate type rustc makes a program, unless the source names another kind: that may link, too."""
+    only_rust = bool(options.crate_types) and {"lib", "rlib"}.issuperset(options.crate_types)
+    return "link" in options.emit and ("test" in options.single or not only_rust)
 
 
 def _derived_keys(options: Options, out_dir: bytes, target_spec: bytes | None) -> list[KeyArg]:
@@ -174,7 +173,8 @@ def _is_on(codegen: dict[str, bytes | None], name: str) -> bool:
 def _unit_kind(compiler: bytes, options: Options, out_dir: bytes) -> str:
     linked = [kind for kind in options.crate_types if kind not in ("lib", "rlib")]
     kind = linked[0] if linked else "lib"
-    if "test" in options.single:
+    # cargo names no type for tests and benches without rustc's harness (`harness = false`).
+    if "test" in options.single or not options.crate_types:
         kind = "test"
     elif kind == "bin" and options.single["crate-name"].startswith(b"build_script_"):
         kind = "build-script"
