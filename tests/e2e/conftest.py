@@ -1,0 +1,76 @@
+"""Boxes for the scenarios: one engine each, ended with the test, kept when it failed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.sandbox import ENGINES, Sandbox
+
+_FAILED = pytest.StashKey[bool]()
+SLOW = "SLOW_TESTS"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", f"slow: one more row of a long matrix, skipped unless {SLOW}=1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the rows that say little more than their neighbours."""
+    if os.environ.get(SLOW) == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason=f"a long matrix; {SLOW}=1 runs all of it"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether a test failed: then its box is worth a look."""
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+    return report
+
+
+@pytest.fixture
+def make_box(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Sandbox]]:
+    """Makes boxes; each ends with the test."""
+    made: list[Sandbox] = []
+
+    def make(engine: str) -> Sandbox:
+        # Short, because sockets are put below it.
+        made.append(Sandbox(Path(tempfile.mkdtemp(prefix="kache-box-")), engine))
+        return made[-1]
+
+    yield make
+    for box in made:
+        box.close()
+        if request.node.stash.get(_FAILED, False):
+            text = f"{box.root} ({box.engine}); the end of its log:\n{box.log()[-2000:]}"
+            request.node.add_report_section("teardown", "box that was kept", text)
+        else:
+            box.remove()
+
+
+@pytest.fixture(params=ENGINES)
+def box(request: pytest.FixtureRequest, make_box: Callable[[str], Sandbox]) -> Sandbox:
+    """A box, once with the daemon and once without."""
+    return make_box(request.param)
+
+
+@pytest.fixture
+def daemon_box(make_box: Callable[[str], Sandbox]) -> Sandbox:
+    """A box with the daemon."""
+    return make_box("daemon")
+
+
+@pytest.fixture
+def plain_box(make_box: Callable[[str], Sandbox]) -> Sandbox:
+    """A box without the daemon."""
+    return make_box("in-process")
