@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kache.errors import BlobBrokenError
-from kache.store.hashing import hash_fd
+from kache.store import hashing
 from kache.store.index import Index
 from kache.util import processes
 from kache.util.lru import Lru
@@ -145,10 +145,6 @@ class Blobs:
         with self._unsaved_lock:
             self._unsaved.pop(digest, None)
 
-    def forget_all(self) -> None:
-        """Drop what memory holds, but not what the index has yet to learn."""
-        self._known.clear()
-
     @property
     def unsaved_count(self) -> int:
         """Blobs whose state the index has yet to learn."""
@@ -206,7 +202,7 @@ class Blobs:
                 raise BlobBrokenError(digest) from error
             try:
                 before = os.fstat(fd)
-                right = hash_fd(fd) == digest
+                right = hashing.hash_fd(fd) == digest
                 after = os.fstat(fd)
             except OSError as error:
                 raise BlobBrokenError(digest) from error

@@ -188,14 +188,14 @@ class LocalStore:
         return restored
 
     def _drop(self, digest: bytes) -> None:
+        # Also an entry that another process has replaced: only our memory still has it name this blob.
+        self._lookup.forget()
         try:
             keys = verify.drop_broken(self._index, self._blobs, digest)
         except StoreError as error:  # a miss all the same
             _log.warning("blob %s is missing or altered, and cannot be dropped: %s", digest.hex()[:16], error.why)
             return
-        for key in keys:
-            self._lookup.forget_entry(key)
-        _log.warning("blob %s was missing or altered: dropped, with %d entries", digest.hex()[:16], len(keys))
+        _log.warning("blob %s was missing or altered: dropped, entries: %d", digest.hex()[:16], len(keys))
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Write events, their builds and the use of the entries they name; one transaction."""
@@ -234,13 +234,13 @@ class LocalStore:
         """
         report = collect.gc(self._index, self._blobs, budget_bytes, max_age_s=max_age_s, dry_run=dry_run)
         if report.evicted_entries and not dry_run:
-            self._lookup.forget_all()
+            self._lookup.forget()
         return report
 
     def purge(self, crate_name: str | None = None) -> GcReport:
         """Delete every entry, or those of one crate (rustc's name of it)."""
         report = collect.purge(self._index, self._blobs, crate_name)
-        self._lookup.forget_all()
+        self._lookup.forget()
         return report
 
     def verify_changed(self, limit_s: float) -> int:
@@ -249,9 +249,9 @@ class LocalStore:
         Returns:
             The number of blobs synced or hashed; 0 means there is nothing to do for now.
         """
-        count, keys = self._verifier.run(limit_s)
-        for key in keys:
-            self._lookup.forget_entry(key)
+        count, dropped = self._verifier.run(limit_s)
+        if dropped:
+            self._lookup.forget()
         return count
 
 

@@ -76,19 +76,7 @@ class Lookup:
         self._hold(entry)
 
     def forget(self) -> None:
-        """Forget what another process may have made false; an entry stays what it is as long as its blobs are there."""
-        self._memos.clear()
-        self._no_entry.clear()
-
-    def forget_entry(self, key: bytes) -> None:
-        """Forget an entry that is gone."""
-        entry = self._entries.get(key)
-        self._entries.drop(key)
-        if entry is not None:
-            self._memos.drop(entry.weak_key)
-
-    def forget_all(self) -> None:
-        """Forget everything."""
+        """Forget everything: another process wrote, or entries went."""
         for cache in (self._memos, self._inputs, self._entries, self._no_entry, self._links):
             cache.clear()
 

@@ -13,7 +13,7 @@ from kache.core.entry import FileIdentity
 from kache.errors import BlobBrokenError, StoreError
 from kache.store.blobs import Blobs, BlobState
 from kache.util import copying
-from kache.util.new_file import NewFile
+from kache.util.new_file import NewFile, link_over
 
 _CANNOT_LINK = frozenset({errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP})
 _TRIES = 3
@@ -91,7 +91,7 @@ def _link(blobs: Blobs, digest: bytes, target: bytes, mode: int) -> Restored | N
             return None
         path = blobs.path(digest)
         try:
-            _link_over(path, target)
+            link_over(lambda name: os.link(path, name, follow_symlinks=False), target)
         except FileNotFoundError as error:
             if os.path.lexists(path):
                 raise  # the target's directory is not there
@@ -109,17 +109,6 @@ def _link(blobs: Blobs, digest: bytes, target: bytes, mode: int) -> Restored | N
             return None
         blobs.remember(digest, BlobState.of(after))
     return Restored(RestoreMethod.LINKED, after.st_size, FileIdentity.of(after))
-
-
-def _link_over(path: bytes, target: bytes) -> None:
-    try:
-        os.link(path, target, follow_symlinks=False)
-    except FileExistsError:
-        if os.path.samestat(os.lstat(path), os.lstat(target)):
-            return  # it is the blob already
-        # rename() of a temporary link would do as well, and one call more in the common case of no target.
-        os.unlink(target)
-        os.link(path, target, follow_symlinks=False)
 
 
 def _copy(

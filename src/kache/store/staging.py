@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from kache.core.entry import FileIdentity
 from kache.errors import OutputChangedError, StoreError
+from kache.store import hashing
 from kache.store.blobs import Blobs
-from kache.store.hashing import scan_fd
 from kache.util import copying
 
 _CANNOT_LINK = frozenset({errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EACCES})
@@ -116,7 +116,7 @@ def _link(path: bytes, fd: int, temp: bytes, needles: Sequence[bytes]) -> Staged
         linked = os.lstat(temp)
         if (linked.st_dev, linked.st_ino) != (before.st_dev, before.st_ino):
             break  # replaced between open and link
-        digest, found = scan_fd(fd, needles)
+        digest, found = hashing.scan_fd(fd, needles)
         after = os.fstat(fd)
         # Only ctime moved: cargo gave it its second name under target/debug. Hash again, the content may have too.
         if FileIdentity.of(before) == FileIdentity.of(after):
@@ -167,7 +167,7 @@ def _finish(
     if before[:4] != after[:4]:
         raise OutputChangedError(f"{os.fsdecode(path)} changed while it was stored")
     copy_fd, temp = copy
-    digest, found = scan_fd(copy_fd, needles)
+    digest, found = hashing.scan_fd(copy_fd, needles)
     os.fchmod(copy_fd, mode)
     os.utime(copy_fd, ns=(after.mtime_ns, after.mtime_ns))
     return Staged(digest, after.size, stat.S_IMODE(live[1].st_mode), found, after, path, temp, is_link=False)

@@ -29,32 +29,38 @@ class Verifier:
         self._blobs = blobs
         self._after = b""
 
-    def run(self, limit_s: float) -> tuple[int, list[bytes]]:
-        """Work for about so long; the number of blobs hashed or synced, and the keys of entries dropped.
+    def run(self, limit_s: float) -> tuple[int, bool]:
+        """Work for about so long; the number of blobs hashed or synced, and whether entries were dropped.
 
         Raises:
             StoreError: the index cannot be read or written.
         """
         end = time.monotonic() + limit_s
         looked_at = 0
-        dropped: list[bytes] = []
-        broken = 0
+        broken = dropped = 0
+        self._save()  # or what our own links moved would look like foreign hands
         while time.monotonic() < end and (page := self._next_page()):
             for digest, boot, *state in page:
                 try:
                     looked_at += self._make_durable(digest) if boot else self._look_again(digest, BlobState(*state))
                 except BlobBrokenError:
                     broken += 1
-                    dropped += drop_broken(self._index, self._blobs, digest)
+                    dropped += len(drop_broken(self._index, self._blobs, digest))
                 self._after = digest
                 if time.monotonic() >= end:
                     break
         if broken:
-            _log.warning("%d blobs were missing or altered: dropped, with %d entries", broken, len(dropped))
-        with self._index.transaction() as connection:
-            self._blobs.save(connection)
+            _log.warning(
+                "blobs missing or altered: %d, dropped with as many entries as named them: %d", broken, dropped
+            )
+        self._save()
         self._index.checkpoint()
-        return looked_at + broken, dropped
+        return looked_at + broken, dropped > 0
+
+    def _save(self) -> None:
+        if self._blobs.unsaved_count:
+            with self._index.transaction() as connection:
+                self._blobs.save(connection)
 
     def _next_page(self) -> list[tuple[Any, ...]]:
         """Rows after the last one looked at; none at the end, and the next call starts anew."""

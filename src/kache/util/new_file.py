@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+from collections.abc import Callable
 from types import TracebackType
 
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
@@ -32,7 +33,7 @@ class NewFile:
     def __init__(self, target: bytes) -> None:
         self._target = target
         self._temp = b""
-        directory = os.path.dirname(target) or b"."
+        directory = _directory_of(target)
         if _can_name:
             try:
                 self.fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -41,7 +42,7 @@ class NewFile:
                     raise
             else:
                 return
-        self._temp = b"%b/.kache-%d-%d.tmp" % (directory, os.getpid(), next(_counter))
+        self._temp = _temp_name(directory)
         self.fd = os.open(self._temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def __enter__(self) -> NewFile:
@@ -57,15 +58,11 @@ class NewFile:
             os.rename(self._temp, self._target)
             self._temp = b""
             return
-        try:
-            self._link()
-        except FileExistsError:
-            os.unlink(self._target)
-            self._link()
+        link_over(self._link, self._target)
 
-    def _link(self) -> None:
+    def _link(self, name: bytes) -> None:
         # With a dir_fd Python calls linkat(AT_SYMLINK_FOLLOW), which open(2) names for this; the path is absolute.
-        os.link(b"/proc/self/fd/%d" % self.fd, self._target, src_dir_fd=self.fd, follow_symlinks=True)
+        os.link(b"/proc/self/fd/%d" % self.fd, name, src_dir_fd=self.fd, follow_symlinks=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -74,3 +71,34 @@ class NewFile:
         if self._temp:
             with contextlib.suppress(OSError):
                 os.unlink(self._temp)
+
+
+def link_over(link: Callable[[bytes], None], target: bytes) -> None:
+    """Give an inode a name, in place of whatever file has it; at every moment the name is the old file or the new.
+
+    Args:
+        link: makes a link of the name it is given, which must not exist.
+        target: the name.
+
+    Raises:
+        OSError: it cannot have it.
+    """
+    try:
+        link(target)
+    except FileExistsError:
+        temp = _temp_name(_directory_of(target))
+        link(temp)
+        try:
+            os.rename(temp, target)
+        finally:
+            # Still there if the rename failed, or if both names were one inode already: then it does nothing.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temp)
+
+
+def _directory_of(target: bytes) -> bytes:
+    return os.path.dirname(target) or b"."
+
+
+def _temp_name(directory: bytes) -> bytes:
+    return b"%b/.kache-%d-%d.tmp" % (directory, os.getpid(), next(_counter))
