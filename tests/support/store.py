@@ -24,10 +24,12 @@ class StoreBox:
 
     Attributes:
         root: holds both.
+        target_name: of the target dir: processes that share a store have one each, as cargo's lock sees to.
         store: open on the cache dir.
     """
 
     root: Path
+    target_name: str = "target"
     store: LocalStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,7 +42,7 @@ class StoreBox:
 
     @property
     def target(self) -> Path:
-        return self.root / "target"
+        return self.root / self.target_name
 
     def reopen(self) -> LocalStore:
         """Close and open, as a restarted daemon does."""
@@ -104,5 +106,9 @@ def entry_of(name: str, artifacts: tuple[Artifact, ...], *, compile_ms: int = 10
 
 def memo_of(entry: Entry, *files: str) -> InputMemo:
     """A memo that leads to an entry."""
-    inputs = [MemoInput(InputKind.FILE, name.encode(), digest_of(name)) for name in files or ("<workspace>/src/lib.rs",)]
-    return InputMemo(entry.weak_key, entry.key, (*inputs, MemoInput(InputKind.ENV, b"CARGO_PKG_NAME", b"\x01" + b"v" * 32)))
+    inputs = [
+        MemoInput(InputKind.FILE, name.encode(), digest_of(name)) for name in files or ("<workspace>/src/lib.rs",)
+    ]
+    return InputMemo(
+        entry.weak_key, entry.key, (*inputs, MemoInput(InputKind.ENV, b"CARGO_PKG_NAME", b"\x01" + b"v" * 32))
+    )
