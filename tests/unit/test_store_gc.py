@@ -198,6 +198,16 @@ def test_writers_get_in_between_the_batches(box: StoreBox) -> None:
     assert box.store.entry_count() == 0
 
 
+def test_a_purge_gives_the_disk_back(box: StoreBox) -> None:
+    fill(box, 5_000)
+    box.reopen()
+    index = box.cache_dir / "store" / "index.db"
+    before = index.stat().st_size
+    assert box.store.purge().evicted_entries == 5_001
+    assert index.stat().st_size < before / 2
+    assert box.store.entry_count() == 0
+
+
 def test_memos_whose_lists_are_gone_are_no_memos(box: StoreBox) -> None:
     entry = entry_of("x", ())
     box.store.commit(entry, InputMemo(entry.weak_key, entry.key, (MemoInput(InputKind.FILE, b"a", b"b"),)), [])

@@ -76,10 +76,9 @@ def choose(
     """
     sharers = _sharers(entries, len(blob_bytes))
     held = sum(size for size, count in zip(blob_bytes, sharers, strict=True) if count)
-    order = sorted(
-        (position for position, entry in enumerate(entries) if not entry.protected),
-        key=lambda position: _worth(entries[position], blob_bytes, sharers, now_ns),
-    )
+    shares = [size / count if count else 0.0 for size, count in zip(blob_bytes, sharers, strict=True)]
+    worths = [_worth(entry, shares, now_ns) for entry in entries]
+    order = sorted((position for position, entry in enumerate(entries) if not entry.protected), key=worths.__getitem__)
     left = list(sharers)
     evicted: list[int] = []
     freed = 0
@@ -116,8 +115,8 @@ def _sharers(entries: Sequence[Candidate], blob_count: int) -> list[int]:
     return sharers
 
 
-def _worth(entry: Candidate, blob_bytes: Sequence[int], sharers: Sequence[int], now_ns: int) -> float:
-    """Milliseconds saved per byte and second of disuse."""
-    size = _BYTES_FLOOR + sum(blob_bytes[blob] / sharers[blob] for blob in entry.blobs)
+def _worth(entry: Candidate, shares: Sequence[float], now_ns: int) -> float:
+    """Milliseconds saved per byte and second of disuse; `shares` are the bytes each sharer of a blob answers for."""
+    size = _BYTES_FLOOR + sum([shares[blob] for blob in entry.blobs])
     age_s = _AGE_FLOOR_S + max(0, now_ns - entry.used_ns) / 1e9
     return entry.compile_ms / size / age_s

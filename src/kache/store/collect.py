@@ -16,7 +16,7 @@ from kache.store.index import Index
 from kache.store.recording import remove_unreferenced
 
 _BATCH = 250
-"""Entries a transaction: the write lock is held for some 20 ms at a time, and builds get in between."""
+"""Entries a transaction: the write lock is held for some 30 ms at a time, and builds get in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,26 @@ def gc(index: Index, blobs: Blobs, budget_bytes: int, *, max_age_s: float | None
 
 def purge(index: Index, blobs: Blobs, crate_name: str | None) -> GcReport:
     """See `LocalStore.purge`."""
-    where, values = ("WHERE crate_name = ?", (crate_name,)) if crate_name is not None else ("", ())
-    evicted, freed = _evict(index, blobs, index.rows(f"SELECT key, used_ns FROM entries {where}", values))
     if crate_name is None:
-        freed += _drop_rows(index, blobs, _digests(index, _UNUSED_BLOBS))
-        freed += remove_unreferenced(index, blobs, _leftovers(index, blobs))
-        _trim(index)
+        return _purge_all(index, blobs)
+    keys = index.rows("SELECT key, used_ns FROM entries WHERE crate_name = ? ORDER BY key", (crate_name,))
+    return GcReport(*_evict(index, blobs, keys), _count(index), _held(index))
+
+
+def _purge_all(index: Index, blobs: Blobs) -> GcReport:
+    with index.transaction() as connection:
+        evicted = connection.execute("SELECT count(*) FROM entries").fetchone()[0]
+        for table in ("entries", "entry_blobs", "memos", "inputs", "blobs"):
+            connection.execute(f"DELETE FROM {table}")
+    freed = remove_unreferenced(index, blobs, _leftovers(index, blobs))
+    _trim(index)
     return GcReport(evicted, freed, _count(index), _held(index))
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     evicted: list[tuple[bytes, int]]
-    """(key, used_ns) of each, the first to go first."""
+    """(key, used_ns) of each."""
     freed_bytes: int
 
 
@@ -84,10 +91,12 @@ def _plan(index: Index, budget_bytes: int, max_age_s: float | None) -> _Plan:
         key: tuple(position.get(digest, -1) for _, digest in rows)
         for key, rows in groupby(index.rows("SELECT key, digest FROM entry_blobs ORDER BY key"), itemgetter(0))
     }
-    rows = index.rows("SELECT key, used_ns, compile_ms FROM entries")
     # An entry that names a blob without a row can never be served: it goes whatever the budget.
-    useless = [(key, used_ns) for key, used_ns, _ in rows if -1 in named.get(key, ())]
-    rows = [row for row in rows if -1 not in named.get(row[0], ())]
+    broken = {key for key, found in named.items() if -1 in found}
+    rows = index.rows("SELECT key, used_ns, compile_ms FROM entries")
+    useless = [(key, used_ns) for key, used_ns, _ in rows if key in broken] if broken else []
+    if broken:
+        rows = [row for row in rows if row[0] not in broken]
     plan = choose(
         [
             Candidate(used_ns, compile_ms, named.get(key, ()), living_ns is not None and used_ns >= living_ns)
@@ -98,7 +107,9 @@ def _plan(index: Index, budget_bytes: int, max_age_s: float | None) -> _Plan:
         now_ns=time.time_ns(),
         max_age_ns=None if max_age_s is None else int(max_age_s * 1e9),
     )
-    return _Plan([*useless, *((rows[at][0], rows[at][1]) for at in plan.evicted)], plan.freed_bytes)
+    # By key, not by worth: each batch then changes few pages of the tables that are in that order.
+    chosen = sorted([*useless, *((rows[at][0], rows[at][1]) for at in plan.evicted)])
+    return _Plan(chosen, plan.freed_bytes)
 
 
 def _evict(index: Index, blobs: Blobs, planned: Sequence[tuple[bytes, int]]) -> tuple[int, int]:

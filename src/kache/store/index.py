@@ -134,8 +134,8 @@ class Index:
             try:
                 pages, free = (self._write.execute(f"PRAGMA {name}").fetchone()[0] for name in _PAGE_COUNTS)
                 if free * 4 > pages and free > _FREE_PAGES_KEPT:
-                    # Cut off page by page as it goes: fetchall drives it to its end.
-                    self._write.execute(f"PRAGMA incremental_vacuum({free - _FREE_PAGES_KEPT})").fetchall()
+                    # A page a step, and `execute` makes one step of what gives no rows.
+                    self._write.executescript(f"PRAGMA incremental_vacuum({free - _FREE_PAGES_KEPT})")
                     self._write.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
                 _log.info("the index keeps its free pages: %s", error)

@@ -15,6 +15,9 @@ from kache.store.blobs import Blobs, BlobState
 from kache.store.index import Index
 from kache.store.staging import Staged
 
+_BATCH = 500
+"""Files removed under one lock: some 20 ms."""
+
 
 def commit(index: Index, blobs: Blobs, entry: Entry, memo: InputMemo, staged: Sequence[Staged]) -> None:
     """Record an entry; see `LocalStore.commit`.
@@ -72,11 +75,13 @@ def remove_unreferenced(index: Index, blobs: Blobs, digests: Iterable[bytes]) ->
         StoreError: the index cannot be locked.
     """
     freed = 0
-    with index.transaction() as connection, blobs.links:
-        for digest in digests:
-            if connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is None:
-                blobs.forget(digest)
-                freed += remove_file(blobs.path(digest))
+    waiting = list(digests)
+    for start in range(0, len(waiting), _BATCH):
+        with index.transaction() as connection, blobs.links:
+            for digest in waiting[start : start + _BATCH]:
+                if connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is None:
+                    blobs.forget(digest)
+                    freed += remove_file(blobs.path(digest))
     return freed
 
 
