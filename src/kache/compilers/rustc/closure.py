@@ -174,12 +174,13 @@ class ClosureMaker:
         """Whether a path in a variable serves only to include files, so that its value is nowhere in the artifact.
 
         `env!("OUT_DIR")` may end up in the artifact in a form no search finds (its length, a hash). So every mention in
-        the crate's own sources must be `include…!(concat!(env!("NAME"), …))`; without a mention (a macro of another
+        the crate's own sources must be `include…!(concat!(env!("NAME"), …))` or `include…!(env!("NAME"))`; without a mention (a macro of another
         crate made it) a file below the path must have been read.
         """
         mention = b'"' + name + b'"'
         pattern = re.compile(
-            rb"include(?:_str|_bytes)?\s*!\s*[(\[{]\s*concat\s*!\s*[(\[{]\s*env\s*!\s*[(\[{]\s*" + re.escape(mention)
+            rb"include(?:_str|_bytes)?\s*!\s*[(\[{]\s*(?:concat\s*!\s*[(\[{]\s*)?env\s*!\s*[(\[{]\s*"
+            + re.escape(mention)
         )
         mentions = included = 0
         for item in self._files.values():
@@ -192,5 +193,5 @@ class ClosureMaker:
                     included += len(pattern.findall(text))
         if mentions:
             return mentions == included
-        below = self.around.roots.normalise(value) + b"/"
-        return any(name.startswith(below) for name in self._files)
+        path = self.around.roots.normalise(value)
+        return any(name == path or name.startswith(path + b"/") for name in self._files)
