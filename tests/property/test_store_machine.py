@@ -122,6 +122,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def idle(self) -> None:
+        self.box.store._verifier._rest_until = 0
         self.box.store.verify_changed(5)
         for digest in list(self.damaged):
             self.drop(digest)

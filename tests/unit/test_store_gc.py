@@ -128,6 +128,16 @@ def test_leftovers_of_crashes_go(box: StoreBox) -> None:
     assert box.blob(entry.artifacts[0].digest).exists() and odd.exists() and not leftover.exists()
 
 
+def test_a_blob_with_a_row_is_never_removed(box: StoreBox) -> None:
+    """Between two transactions of a collection another process may have stored the same blob again."""
+    from kache.store.recording import remove_unreferenced
+
+    entry = put(box, "kept")
+    digest = entry.artifacts[0].digest
+    assert remove_unreferenced(box.store._index, box.store._blobs, [digest, digest_of("x")]) == 0
+    assert box.blob(digest).exists()
+
+
 def test_purge_of_one_crate_and_of_all(box: StoreBox) -> None:
     shared = b"shared".ljust(BLOB)
     put(box, "serde", shared=shared)

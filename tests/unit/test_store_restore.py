@@ -233,7 +233,7 @@ def test_a_blob_of_an_earlier_boot_is_hashed_unless_it_was_synced(
     restored(box, artifact, "two.rlib")
     assert len(hashed) == 1  # what was read after a boot is on the disk
     box.put("other", {Role.RLIB: b"other" * 999})
-    assert box.store.verify_changed(10) == 1
+    assert box.store.verify_changed(10) == 2
     monkeypatch.setattr("kache.util.processes.boot_id", lambda: "last")
     box.reopen()
     restored(box, artifact, "three.rlib")
@@ -247,9 +247,25 @@ def test_idle_work_drops_what_is_broken_and_then_rests(box: StoreBox) -> None:
     assert box.store.verify_changed(10) == 0
     time.sleep(0.01)
     same_size_and_date(box.blob(bad.artifacts[0].digest))
-    assert box.store.verify_changed(10) == 1
+    assert box.store.verify_changed(10) == 0
+    box.store._verifier._rest_until = 0
+    assert box.store.verify_changed(10) == 2
     assert box.store.entry(bad.key) is None and box.store.entry(good.key) == good
     assert box.store.verify_changed(10) == 0
+    box.put("new", {Role.RLIB: b"new" * 999})
+    assert box.store.verify_changed(10) == 2
+
+
+def test_idle_work_in_slices_gets_to_the_end(box: StoreBox) -> None:
+    for number in range(30):
+        box.put(f"crate{number}")
+    seen = 0
+    while looked_at := box.store.verify_changed(0):
+        assert looked_at == 1
+        seen += looked_at
+    assert seen == 30
+    box.store._verifier._rest_until = 0
+    assert box.store.verify_changed(10) == 30
 
 
 def test_two_stores_link_one_blob_in_turn(box: StoreBox, tmp_path: Path) -> None:

@@ -102,9 +102,10 @@ def test_an_output_written_to_meanwhile_is_refused(box: StoreBox, monkeypatch: p
 
 
 def test_no_file_or_no_regular_one(box: StoreBox) -> None:
-    for path in (box.target / "absent", box.target):
-        with pytest.raises(StoreError):
-            box.store.stage(os.fsencode(path), share=False)
+    with pytest.raises(FileNotFoundError):
+        box.store.stage(os.fsencode(box.target / "absent"), share=True)
+    with pytest.raises(StoreError):
+        box.store.stage(os.fsencode(box.target), share=False)
     assert box.temps() == []
 
 

@@ -53,6 +53,7 @@ class Blobs:
     Attributes:
         device: st_dev of the blobs.
         boot: id of this boot: the mark of blobs that a power loss may still take.
+        placed_count: blobs placed by this process.
         links: held from the check of a blob until the ctime our own link moved is recorded, so that two threads do
             not take each other's link for a foreign change.
     """
@@ -67,6 +68,7 @@ class Blobs:
         self._owner = b""
         self.boot = processes.boot_id()
         self.device = os.stat(self.directory).st_dev
+        self.placed_count = 0
         self.links = threading.RLock()
 
     def path(self, digest: bytes) -> bytes:
@@ -108,6 +110,7 @@ class Blobs:
         except FileNotFoundError:
             os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
             os.rename(temp, target)
+        self.placed_count += 1
         return os.lstat(target)
 
     def boot_of_new(self, path: bytes) -> str:

@@ -141,6 +141,7 @@ class LocalStore:
             needles: byte strings to look for in the content, in the same pass (paths that got into an executable).
 
         Raises:
+            FileNotFoundError: there is no such file.
             OutputChangedError: it was written to while we read it.
             StoreError: it cannot be read, linked or copied.
         """
@@ -247,7 +248,8 @@ class LocalStore:
         """Idle work of about so long: fsync new blobs, hash those that others touched, drop broken ones.
 
         Returns:
-            The number of blobs synced or hashed; 0 means there is nothing to do for now.
+            The number of blobs looked at; 0 means there is nothing to do for now: all were looked at not long ago, and
+            none was stored since.
         """
         count, dropped = self._verifier.run(limit_s)
         if dropped:

@@ -66,12 +66,18 @@ def stage(blobs: Blobs, path: bytes, *, share: bool, needles: Sequence[bytes] = 
         needles: byte strings to look for.
 
     Raises:
+        FileNotFoundError: there is no such file.
         OutputChangedError: it was written to meanwhile.
         StoreError: it is no file, or cannot be read, linked or copied.
     """
     temp = blobs.temp()
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _cannot(path, error) from error
+    try:
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
@@ -89,8 +95,12 @@ def stage(blobs: Blobs, path: bytes, *, share: bool, needles: Sequence[bytes] = 
         with contextlib.suppress(OSError):
             os.unlink(temp)
         if isinstance(error, OSError):
-            raise StoreError(f"cannot store {os.fsdecode(path)}", why=error.strerror or str(error)) from error
+            raise _cannot(path, error) from error
         raise
+
+
+def _cannot(path: bytes, error: OSError) -> StoreError:
+    return StoreError(f"cannot store {os.fsdecode(path)}", why=error.strerror or str(error))
 
 
 def _may_share(found: os.stat_result) -> bool:

@@ -17,37 +17,48 @@ _PAGE = 500
 
 
 class Verifier:
-    """Walks the blobs of a store, a little at each call; starts again at the first after the last.
+    """Walks the blobs of a store, a little at each call, and rests between two walks.
 
     Args:
         index: of the store.
         blobs: of the store.
+        rest_s: from the end of a walk to the next, unless blobs were stored meanwhile: a daemon that has nothing to do
+            should not keep a CPU awake.
     """
 
-    def __init__(self, index: Index, blobs: Blobs) -> None:
+    def __init__(self, index: Index, blobs: Blobs, rest_s: float = 600.0) -> None:
         self._index = index
         self._blobs = blobs
         self._after = b""
+        self.rest_s = rest_s
+        self._rest_until = 0.0
+        self._placed_before = -1
 
     def run(self, limit_s: float) -> tuple[int, bool]:
-        """Work for about so long; the number of blobs hashed or synced, and whether entries were dropped.
+        """Work for about so long; the number of blobs looked at, and whether entries were dropped.
 
         Raises:
             StoreError: the index cannot be read or written.
         """
-        end = time.monotonic() + limit_s
-        looked_at = 0
-        broken = dropped = 0
+        now = time.monotonic()
+        if now < self._rest_until and self._blobs.placed_count == self._placed_before:
+            return 0, False
+        self._rest_until = 0.0
+        end = now + limit_s
+        looked_at = broken = dropped = 0
         self._save()  # or what our own links moved would look like foreign hands
-        while time.monotonic() < end and (page := self._next_page()):
+        # At least one blob a call, so that calls with however little time get to the end.
+        while (now < end or not looked_at) and (page := self._next_page(now)):
             for digest, boot, *state in page:
                 try:
-                    looked_at += self._make_durable(digest) if boot else self._look_again(digest, BlobState(*state))
+                    self._look_at(digest, boot, BlobState(*state))
                 except BlobBrokenError:
                     broken += 1
                     dropped += len(drop_broken(self._index, self._blobs, digest))
+                looked_at += 1
                 self._after = digest
-                if time.monotonic() >= end:
+                now = time.monotonic()
+                if now >= end:
                     break
         if broken:
             _log.warning(
@@ -55,43 +66,41 @@ class Verifier:
             )
         self._save()
         self._index.checkpoint()
-        return looked_at + broken, dropped > 0
+        return looked_at, dropped > 0
 
-    def _save(self) -> None:
-        if self._blobs.unsaved_count:
-            with self._index.transaction() as connection:
-                self._blobs.save(connection)
-
-    def _next_page(self) -> list[tuple[Any, ...]]:
-        """Rows after the last one looked at; none at the end, and the next call starts anew."""
+    def _next_page(self, now: float) -> list[tuple[Any, ...]]:
+        """Rows after the last one looked at; none at the end of a walk."""
+        if not self._after:
+            self._placed_before = self._blobs.placed_count
         page = self._index.rows(
             "SELECT digest, boot, size, mtime_ns, ctime_ns FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?",
             (self._after, _PAGE),
         )
         if not page:
             self._after = b""
+            self._rest_until = now + self.rest_s
         return page
 
-    def _make_durable(self, digest: bytes) -> int:
-        """Check a blob and fsync it, so that a power loss cannot take it any more; 1 if that worked."""
+    def _look_at(self, digest: bytes, boot: str, recorded: BlobState) -> None:
         with self._blobs.links:
+            if not boot and BlobState.of(self._blobs.stat(digest)) == recorded:
+                return
             self._blobs.checked(digest)
+        if not boot:
+            return
         try:
             sync(self._blobs.path(digest))
         except OSError as error:
             _log.info("cannot sync a blob: %s", error)
-            return 0
+            return
         with self._blobs.links:
+            # A power loss cannot take it any more.
             self._blobs.remember(digest, BlobState.of(self._blobs.checked(digest)), boot="")
-        return 1
 
-    def _look_again(self, digest: bytes, recorded: BlobState) -> int:
-        """Hash a blob whose stat is neither what the index has nor what memory has; 1 if the index was behind."""
-        with self._blobs.links:
-            if BlobState.of(self._blobs.stat(digest)) == recorded:
-                return 0
-            self._blobs.checked(digest)
-        return 1
+    def _save(self) -> None:
+        if self._blobs.unsaved_count:
+            with self._index.transaction() as connection:
+                self._blobs.save(connection)
 
 
 def drop_broken(index: Index, blobs: Blobs, digest: bytes) -> list[bytes]:
