@@ -174,8 +174,8 @@ class ClosureMaker:
         """Whether a path in a variable serves only to include files, so that its value is nowhere in the artifact.
 
         `env!("OUT_DIR")` may end up in the artifact in a form no search finds (its length, a hash). So every mention in
-        the crate's own sources must be `include…!(concat!(env!("NAME"), …))` or `include…!(env!("NAME"))`; without a mention (a macro of another
-        crate made it) a file below the path must have been read.
+        the crate's own sources must be `include…!(concat!(env!("NAME"), …))` or `include…!(env!("NAME"))`; without a
+        mention (a macro of another crate made it) a file at or below the path must have been read.
         """
         mention = b'"' + name + b'"'
         pattern = re.compile(
