@@ -106,7 +106,9 @@ class Connection(asyncio.Protocol):
         if busy:
             self._send(Busy(busy), close=True)
             return
-        call = self._engine.arrive(request)
+        self._decide(self._engine.arrive(request))
+
+    def _decide(self, call: Call) -> None:
         try:
             decision = self._engine.begin(call)
         except PendingRecord as pending:
@@ -147,8 +149,10 @@ class Connection(asyncio.Protocol):
         else:
             self._served(call, self._engine.restore(call, decision))
 
-    def _served(self, call: Call, served: Served | Passed) -> None:
-        if isinstance(served, Passed):
+    def _served(self, call: Call, served: Served | Passed | None) -> None:
+        if served is None:
+            self._decide(call)  # a blob was broken: now it is a miss
+        elif isinstance(served, Passed):
             self._pass(call, served)
         else:
             self._send(served.hit, close=True)

@@ -28,7 +28,7 @@ from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
 from kache.engine.lookup import Lookup
 from kache.engine.record import NotStoredError, Recorder, identity_of, labelled
 from kache.engine.serve import Served, serve
-from kache.errors import StoreError
+from kache.errors import BlobBrokenError, StoreError
 from kache.ipc.protocol import Done, Request, Run
 from kache.store.local import LocalStore
 from kache.util import atomic
@@ -131,10 +131,18 @@ class Engine:
             log.exception("lookup failed")
             return Passed(Reason.INTERNAL_ERROR, outcome=Outcome.ERROR)
 
-    def restore(self, call: Call, found: Found) -> Served | Passed:
-        """Serve a hit; when that fails rustc runs."""
+    def restore(self, call: Call, found: Found) -> Served | Passed | None:
+        """Serve a hit.
+
+        Returns:
+            What was served; Passed when the outputs cannot be written; None when a blob is missing or wrong: the store
+            has forgotten the entry, and asking `begin` again gives a miss.
+        """
         try:
             served = serve(found, call.request, self.store, self.digests)
+        except BlobBrokenError as error:
+            log.warning("%s: %s; it is compiled anew", found.entry.crate_name, error)
+            return None
         except (OSError, StoreError) as error:
             log.warning("restore of %s: %s", found.entry.crate_name, error)
             return Passed(

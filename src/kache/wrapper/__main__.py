@@ -14,6 +14,7 @@ from kache.engine.decisions import Found, Missed, Passed
 from kache.engine.engine import Engine
 from kache.engine.logs import to_file
 from kache.engine.requests import environment_text
+from kache.engine.serve import Served
 from kache.errors import KacheError
 from kache.ipc import protocol
 from kache.ipc.protocol import Done, Pass, ProtocolError, Request
@@ -62,13 +63,13 @@ def main(argv: list[str]) -> int:
 def _serve(engine: Engine, connection: socket.socket, request: Request) -> None:
     call = engine.arrive(request)
     decision = engine.begin(call)
-    if isinstance(decision, Found):
+    while isinstance(decision, Found):
         served = engine.restore(call, decision)
-        if not isinstance(served, Passed):
+        if isinstance(served, Served):
             connection.sendall(served.hit.encode())
             connection.shutdown(socket.SHUT_WR)
             return
-        decision = served
+        decision = engine.begin(call) if served is None else served  # a blob was broken: now it is a miss
     if isinstance(decision, Missed):
         try:
             run = engine.compile(call, decision, wait=True)
