@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def changed_store(session: Session) -> Iterator[LocalStore | None]:
-    """Open the store with the daemon's records in it; None when there is none, which is an empty one."""
+def changed_store(session: Session, *, heal: bool = False) -> Iterator[LocalStore | None]:
+    """Open the store with the daemon's records in it; None when there is none, which is an empty one.
+
+    Args:
+        session: the command.
+        heal: start an empty index in place of a damaged one, which is kept aside.
+    """
     session.flush_daemon()
     if not (session.config.cache_dir / INDEX).exists():
         yield None
         return
     from kache.store.local import LocalStore
 
-    store = LocalStore.open(session.config.cache_dir, create=False)
+    store = LocalStore.open(session.config.cache_dir, create=heal)
     try:
         yield store
     finally:

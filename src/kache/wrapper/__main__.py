@@ -13,6 +13,7 @@ from kache.core.outcome import Outcome, Reason
 from kache.engine.decisions import Found, Missed, Passed
 from kache.engine.engine import Engine
 from kache.engine.logs import to_file
+from kache.engine.serve import Served
 from kache.engine.requests import environment_text
 from kache.engine.serve import Served
 from kache.errors import KacheError
@@ -23,6 +24,7 @@ from kache.store.local import LocalStore
 EXIT_OTHER_VERSION = 86
 LOG_NAME = "daemon.log"
 SOCKET_FD = 3
+LEAVE_FREE = 0.1  # see kache.daemon.services.store_care
 log = logging.getLogger("kache")
 
 
@@ -50,7 +52,7 @@ def main(argv: list[str]) -> int:
         _serve(engine, connection, request)
         engine.flush()
         if config.gc and store.allocated_bytes() > config.max_size_bytes:
-            store.gc(config.max_size_bytes)
+            store.gc(int(config.max_size_bytes * (1 - LEAVE_FREE)))
     except (KacheError, OSError, ProtocolError) as error:
         log.error("in-process engine: %s", error)
         return 1

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     if not args.yes and not _confirmed(f"delete {what} in {session.config.cache_dir}?", session):
         return Result(gc_data(None), "nothing deleted", exit_code=1)
     report = None
-    with changed_store(session) as store:
+    with changed_store(session, heal=args.crate_name is None) as store:
         if store is not None:
             # rustc's crate names have underscores where people write the package's dashes.
             report = store.purge(args.crate_name.replace("-", "_") if args.crate_name else None)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kache")
 QUIET_S = 1.0
+# Down to a little less than the budget: at the limit itself every record would plan an eviction again.
+LEAVE_FREE = 0.1
 SLICE_S = 0.05
 
 
@@ -30,7 +32,8 @@ async def run(server: Server, interval_s: float = 1.0) -> None:
 async def _once(server: Server) -> None:
     store, budget_bytes = server.engine.store, server.config.max_size_bytes
     if server.config.gc and store.allocated_bytes() > budget_bytes:
-        report = await server.in_thread(store.gc, budget_bytes)
+        await server.in_thread(server.engine.flush)  # what a living build used is known by its events
+        report = await server.in_thread(store.gc, int(budget_bytes * (1 - LEAVE_FREE)))
         log.info("evicted %d entries, %d bytes", report.evicted_entries, report.freed_bytes)
     while not server.engine.in_flight and time.monotonic() - server.last_touch > QUIET_S:
         if not await server.in_thread(store.verify_changed, SLICE_S):
