@@ -13,7 +13,6 @@ from kache.core.outcome import Outcome, Reason
 from kache.engine.decisions import Found, Missed, Passed
 from kache.engine.engine import Engine
 from kache.engine.logs import to_file
-from kache.engine.serve import Served
 from kache.engine.requests import environment_text
 from kache.engine.serve import Served
 from kache.errors import KacheError
