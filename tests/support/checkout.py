@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _BUILD_LIMIT_S = 300
 _WORK = re.compile(r"^ *(Dirty|Compiling|Checking|Running `[^`]*rustc)", re.MULTILINE)
-_TIMES = re.compile(r"(Finished .*) in [\d.]+m? ?[\d.]*s$|finished in [\d.]+s", re.MULTILINE)
+_TIMES = re.compile(r"(Finished\b.*) in [\d.]+m? ?[\d.]*s$|finished in [\d.]+s", re.MULTILINE)
+_FIRST_TIME = re.compile(r"^ +(Locking|Adding) .*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Built:
 
     @property
     def messages(self) -> str:
-        """What cargo printed on stderr, without the times it took."""
-        return _TIMES.sub(r"\1", self.stderr)
+        """What cargo printed on stderr, without the times it took and what it did for the lock file."""
+        return _FIRST_TIME.sub("", _TIMES.sub(r"\1", self.stderr))
 
     @functools.cached_property
     def json(self) -> list[dict[str, Any]]:
@@ -173,6 +174,11 @@ class Checkout:
     def run(self, *words: str, **how: Any) -> str:
         """Run `cargo run --quiet` and give what the program printed."""
         return self.cargo("run", "--quiet", *words, **how).stdout
+
+    def program(self, name: str, *words: str, profile: str = "debug") -> str:
+        """Run a program of the target directory, without cargo, and give what it printed."""
+        argv = [str(self.target / profile / name), *words]
+        return subprocess.run(argv, cwd=self.path, capture_output=True, text=True, timeout=60, check=True).stdout
 
     def clean(self) -> Checkout:
         """Remove the target directory, as `cargo clean` does."""
