@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kache.core.replacements import replace
 from kache.ipc.protocol import (
     HEADER_SIZE,
     MAX_BODY_BYTES,
@@ -30,7 +31,6 @@ from kache.ipc.protocol import (
     decode,
     parse_header,
 )
-from kache.core.replacements import replace
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -56,8 +56,6 @@ class Reason(enum.StrEnum):
     """A crate type that is not cached."""
     WORKSPACE_WRAPPER = "workspace-wrapper"
     """A RUSTC_WORKSPACE_WRAPPER other than clippy stands between: what it does to the compile is not known."""
-    NESTED_WRAPPER = "nested-wrapper"
-    """kache was called by kache; the outer one has already looked."""
     PROFILE_GUIDED = "profile-guided"
     """Profile-guided optimisation: profiles are inputs and outputs kache does not follow."""
     EXTRA_OUTPUT = "extra-output"

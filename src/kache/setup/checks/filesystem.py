@@ -11,6 +11,7 @@ from kache.util.filesystem import MOUNTINFO, filesystem_of, is_unsafe
 
 __all__ = ["check", "filesystem_of", "is_unsafe"]
 
+
 def check(around: Surroundings) -> list[Finding]:
     """Name the filesystem; fail on those where two writers can damage the index."""
     directory = Path(os.path.realpath(nearest_existing(around.config.cache_dir)))
