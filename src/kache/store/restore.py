@@ -7,6 +7,7 @@ import enum
 import errno
 import os
 import stat
+import time
 from dataclasses import dataclass
 
 from kache.core.entry import FileIdentity
@@ -87,7 +88,7 @@ def _link(blobs: Blobs, digest: bytes, target: bytes, mode: int) -> Restored | N
     """Make the target one more name of the blob; None if it cannot be."""
     with blobs.links:
         found = blobs.checked(digest)
-        if stat.S_IMODE(found.st_mode) != mode or found.st_uid != os.geteuid():
+        if stat.S_IMODE(found.st_mode) != mode or found.st_uid != os.geteuid() or _is_ahead(found):
             return None
         path = blobs.path(digest)
         try:
@@ -137,7 +138,7 @@ def _copy(
                 if _content(os.fstat(fd)) != _content(checked):
                     continue
                 os.fchmod(new.fd, mode)
-                if shared:
+                if shared and not _is_ahead(checked):
                     os.utime(new.fd, ns=(checked.st_mtime_ns, checked.st_mtime_ns))
                 new.publish()
                 method = RestoreMethod.CLONED if cloned else RestoreMethod.COPIED
@@ -145,6 +146,11 @@ def _copy(
         finally:
             os.close(fd)
     return None
+
+
+def _is_ahead(found: os.stat_result) -> bool:
+    """Whether a blob was made while the clock was ahead: with that date everything above it would never be fresh."""
+    return found.st_mtime_ns > time.time_ns()
 
 
 def _content(found: os.stat_result) -> tuple[int, int, int]:
