@@ -97,7 +97,12 @@ def _fits(found: Sequence[Call], wanted: int | str | None) -> bool:
 
 
 def read_calls(index: Path, after: int) -> tuple[Calls, int]:
-    """Calls recorded after an event, and the newest event's number; none where the index cannot be read."""
+    """Calls recorded after an event, and the newest event's number; none where the index cannot be read.
+
+    Args:
+        index: the file.
+        after: the newest event known.
+    """
     query = (
         "SELECT id, coalesce(crate_name, ''), coalesce(unit_kind, ''), outcome, coalesce(reason, ''),"
         " linked_bytes, cloned_bytes, copied_bytes FROM events WHERE id > ? ORDER BY id"
@@ -109,6 +114,6 @@ def read_calls(index: Path, after: int) -> tuple[Calls, int]:
         finally:
             connection.close()
     except sqlite3.DatabaseError:
-        return Calls(()), 0
+        return Calls(()), after
     newest = rows[-1][0] if rows else after
     return Calls(tuple(Call(*row[1:]) for row in rows)), newest

@@ -66,6 +66,8 @@ def outputs(target: Path) -> Outputs:
             if name in _CARGOS_OWN or name.startswith("."):
                 continue
             path = Path(directory, name)
+            if path.suffix == ".d" and (path.parent.name != "deps" and "-" not in name):
+                continue  # cargo's own, beside what it uplifts: it names one of two outputs, as it happens
             digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
             files[str(path.relative_to(target))] = (digest, bool(path.stat().st_mode & 0o111))
     return Outputs(files)

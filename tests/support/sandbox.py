@@ -77,7 +77,7 @@ class Sandbox:
         self.cargo_home = root / "cargo-home"
         self.cache_dir = root / "cache"
         self.settings: dict[str, str] = {} if engine == "daemon" else {"KACHE_DAEMON": "0"}
-        self._last_event = 0
+        self._last_event: dict[int, int] = {}
         self._cleanups: list[Callable[[], None]] = []
         for directory in (self.home, self.cargo_home):
             directory.mkdir(parents=True)
@@ -132,8 +132,9 @@ class Sandbox:
     def calls(self) -> Calls:
         """The rustc calls since this was last asked, all of them recorded."""
         self.settle()
-        found, newest = read_calls(self.index, self._last_event)
-        self._last_event = newest
+        # An index set aside and a new one count from one again.
+        inode = self.index.stat().st_ino if self.index.exists() else 0
+        found, self._last_event[inode] = read_calls(self.index, self._last_event.get(inode, 0))
         return found
 
     def log(self) -> str:
