@@ -45,24 +45,35 @@ fn beside_launcher() -> Option<OsString> {
     interpreter(&start).map(OsString::from_vec)
 }
 
-/// The interpreter a console script names in its `#!` line, or in the `exec` line of the installers' `/bin/sh` form
-/// (`'''exec' "/a path/python" "$0" "$@"`), which they write for long paths and for blanks.
+/// The interpreter a script names in its `#!` line, or in the `exec` line of the installers' `/bin/sh` form
+/// (`'''exec' "/a path/python" "$0" "$@"`). docs/decisions/0006 has the forms they write: pip gives a path with a blank
+/// no `/bin/sh`, so blanks belong to the path, and only options after it (pipx: ` -E`) do not.
 fn interpreter(script: &[u8]) -> Option<Vec<u8>> {
     let mut lines = script.split(|byte| *byte == b'\n');
-    let first = lines.next()?.strip_prefix(b"#!")?;
-    let mut named = first
-        .split(|byte| byte.is_ascii_whitespace())
-        .find(|word| !word.is_empty())?
-        .to_vec();
+    let mut named = without_options(lines.next()?.strip_prefix(b"#!")?).to_vec();
     if named == b"/bin/sh" {
         named = shell_word(lines.next()?.strip_prefix(b"'''exec' ")?);
     }
     // An `env` would look PATH up, and that finds any Python.
-    let usable = named.first() == Some(&b'/') && !named.ends_with(b"/env");
+    let is_env = named.ends_with(b"/env") || named.starts_with(b"/usr/bin/env ");
+    let usable = named.first() == Some(&b'/') && !is_env;
     if usable {
         Some(named)
     } else {
         None
+    }
+}
+
+/// A `#!` line without the blanks around it and the words at its end that start with a dash.
+fn without_options(line: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !byte.is_ascii_whitespace();
+    let text = match (line.iter().position(is_text), line.iter().rposition(is_text)) {
+        (Some(start), Some(end)) => &line[start..=end],
+        _ => return b"",
+    };
+    match text.iter().rposition(u8::is_ascii_whitespace) {
+        Some(blank) if text[blank + 1] == b'-' => without_options(&text[..blank]),
+        _ => text,
     }
 }
 
@@ -184,6 +195,9 @@ mod tests {
     fn the_plain_form() {
         check("#!/opt/venv/bin/python\nimport sys\n", Some("/opt/venv/bin/python"));
         check("#! /opt/venv/bin/python3.11 -sP\n", Some("/opt/venv/bin/python3.11"));
+        check("#!/opt/venv/bin/python -E -s \r\n", Some("/opt/venv/bin/python"));
+        check("#!/opt/a -b/v env/bin/python3\n", Some("/opt/a -b/v env/bin/python3"));
+        check("#!/opt/v env/bin/python3 -E\n", Some("/opt/v env/bin/python3"));
     }
 
     #[test]

@@ -67,6 +67,7 @@ def _serve(engine: Engine, connection: socket.socket, request: Request) -> None:
     while isinstance(decision, Found):
         served = engine.restore(call, decision)
         if isinstance(served, Served):
+            engine.flush()  # first: cargo may end, and its user ask for the counts, the moment the launcher does
             connection.sendall(served.hit.encode())
             connection.shutdown(socket.SHUT_WR)
             return
@@ -86,9 +87,10 @@ def _serve(engine: Engine, connection: socket.socket, request: Request) -> None:
             return
     if not isinstance(decision, Passed):  # a question to rustc: nobody stays to remember the answer
         decision = Passed(Reason.QUERY)
+    engine.passed(call, decision)
+    engine.flush()
     connection.sendall(Pass(decision.reason).encode())
     connection.shutdown(socket.SHUT_WR)
-    engine.passed(call, decision)
 
 
 def _receive(connection: socket.socket) -> protocol.Frame | None:
