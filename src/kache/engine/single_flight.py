@@ -8,6 +8,7 @@ differs, or once the wait exceeds what compiling by itself is expected to take.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -15,8 +16,11 @@ from dataclasses import dataclass, field
 
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
+from kache.core.digest import Digest
+from kache.core.entry import InputKind, InputMemo
 from kache.engine.decisions import Missed
 from kache.engine.engine import Compile
+from kache.errors import StoreError
 
 _POLL_S = 0.005
 _UNKNOWN_COMPILE_S = 120.0
@@ -42,11 +46,18 @@ class SingleFlight:
 
     Args:
         digests: the stat memo.
+        memos: closures known under a weak key, the last used first.
         expected_s: how long a crate took to compile before, in seconds; None if that is not known.
     """
 
-    def __init__(self, digests: FileDigests, expected_s: Callable[[str, str], float | None]) -> None:
+    def __init__(
+        self,
+        digests: FileDigests,
+        memos: Callable[[Digest], list[InputMemo]],
+        expected_s: Callable[[str, str], float | None],
+    ) -> None:
         self._digests = digests
+        self._memos = memos
         self._expected_s = expected_s
         self._flights: dict[bytes, list[Flight]] = {}
 
@@ -83,6 +94,8 @@ class SingleFlight:
     async def _same(self, flight: Flight, missed: Missed) -> bool:
         """Wait for the leader's dep-info, which rustc writes before it analyses, and compare."""
         leader = flight.compile.missed
+        if self._differs(leader, missed):
+            return False
         call = leader.call
         path = call.out_dir + b"/" + call.crate_name.encode() + call.extra_filename + b".d"
         deadline = flight.started + self.limit_s(missed)
@@ -95,6 +108,24 @@ class SingleFlight:
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(_POLL_S)
+
+    def _differs(self, leader: Missed, missed: Missed) -> bool:
+        """Whether an edit shows at once: in the root source, or in what the last compile under this key read.
+
+        Before it writes dep-info rustc expands macros, and that can take most of a compile.
+        """
+        ours, theirs = missed.around.roots, leader.around.roots
+        names = [theirs.normalise(leader.call.source)]
+        with contextlib.suppress(StoreError):
+            for memo in self._memos(missed.weak_key)[:1]:
+                names += [item.name for item in memo.inputs if item.kind == InputKind.FILE]
+        return any(self._digest(ours.real(name)) != self._digest(theirs.real(name)) for name in names)
+
+    def _digest(self, path: bytes) -> Digest | None:
+        try:
+            return self._digests.digest(path)
+        except OSError:
+            return None
 
     def _compare(self, leader: Missed, missed: Missed, text: bytes) -> bool:
         try:
