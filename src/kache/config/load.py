@@ -61,6 +61,7 @@ class Config:
     log_level: str = "info"
     base_dir: Path | None = None
     remap: bool = True
+    warm_start: bool = False
     idle_timeout_s: float = 3 * 3600.0
     gc: bool = True
     origins: dict[str, str] = field(default_factory=dict)

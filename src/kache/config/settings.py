@@ -158,6 +158,15 @@ SETTINGS: tuple[Setting, ...] = (
         doc="Remap source paths in the outputs, so that checkouts give identical files.",
     ),
     Setting(
+        name="warm_start",
+        attribute="warm_start",
+        type="switch",
+        parse=parse_switch,
+        default=False,
+        env="KACHE_WARM_START",
+        doc="Put whole units into a fresh target before cargo asks (on trial, so off by default); needs the daemon.",
+    ),
+    Setting(
         name="idle_timeout",
         attribute="idle_timeout_s",
         type="duration",

@@ -11,6 +11,8 @@ class Outcome(enum.StrEnum):
     LOCAL_HIT = "local_hit"
     PREFETCH_HIT = "prefetch_hit"
     REMOTE_HIT = "remote_hit"
+    SEEDED = "seeded"
+    """Put into a fresh target by warm start: rustc was never asked for."""
     DUP = "dup"
     """Served from a compile of the same thing that was in flight."""
     MISS = "miss"

@@ -132,11 +132,12 @@ class Connection(asyncio.Protocol):
         """The quick answers at once; what waits or copies much becomes a task."""
         if isinstance(decision, Passed):
             self._pass(call, decision)
-        elif isinstance(decision, Answered):
-            self._send(decision.hit, close=True)
-        elif isinstance(decision, Asked):
-            self._asked = decision
-            self._send(self._engine.ask(decision))
+        elif isinstance(decision, Answered | Asked):
+            if self._engine.wants_seed(call):
+                self._send(Wait(_COPY_WAIT_S))
+                self._spawn(self._seed_first(call, decision))
+            else:
+                self._question(decision)
         elif isinstance(decision, Missed):
             if self._server.flights.knows(decision):
                 self._send(Wait(int(self._server.flights.limit_s(decision)) + _MARGIN_S))
@@ -187,7 +188,18 @@ class Connection(asyncio.Protocol):
         self._engine.expect(done.token)
         self._spawn(self._record(done))
 
+    def _question(self, decision: Answered | Asked) -> None:
+        if isinstance(decision, Answered):
+            self._send(decision.hit, close=True)
+        else:
+            self._asked = decision
+            self._send(self._engine.ask(decision))
+
     # ---- tasks
+
+    async def _seed_first(self, call: Call, decision: Answered | Asked) -> None:
+        await self._server.in_thread(self._engine.seed, call)
+        self._question(decision)
 
     async def _after_pending(self, call: Call, pending: PendingRecord) -> None:
         decision: Decision = Passed(Reason.INTERNAL_ERROR, "waiting for a record", outcome=Outcome.ERROR)

@@ -21,7 +21,7 @@ from kache import __version__
 from kache.config import paths
 from kache.config.load import Config
 from kache.daemon.connection import Connection
-from kache.daemon.services import flush, idle_exit, self_restart, store_care
+from kache.daemon.services import capture, flush, idle_exit, self_restart, store_care
 from kache.engine.engine import Engine
 from kache.engine.single_flight import SingleFlight
 from kache.errors import CacheDirError
@@ -138,7 +138,7 @@ class Server:
     async def serve(self, listener: socket.socket) -> None:
         """Answer until stopped, then drain."""
         server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener)
-        jobs = (flush, store_care, idle_exit, self_restart)
+        jobs = (flush, store_care, capture, idle_exit, self_restart)
         services = [self.loop.create_task(job.run(self)) for job in jobs]
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 _REMEMBERED = 256
 _MAX_CLIMB = 8
+_MAX_ARGV_BYTES = 1 << 16
 
 
 class Build(NamedTuple):
@@ -16,15 +17,18 @@ class Build(NamedTuple):
         id: "<pid>-<start ticks>": unique on this machine until it reboots, and tells whether the process still lives.
         cwd: where it runs; the search for `.kache.toml` starts there, since registry crates compile elsewhere.
         command: its command line, for people.
+        argv: the same as it was given.
     """
 
     id: str
     cwd: bytes
     command: str
+    argv: tuple[bytes, ...] = ()
 
 
 class _Process(NamedTuple):
     name: bytes
+    state: bytes
     ppid: int
     ticks: str
 
@@ -65,7 +69,17 @@ def _cargo_above(ppid: int, parent: _Process) -> Build:
 
 
 def _build(pid: int, process: _Process) -> Build:
-    return Build(f"{pid}-{process.ticks}", _cwd(pid), _command(pid))
+    argv = _argv(pid)
+    name = os.path.basename(argv[0]) if argv else b""
+    command = b" ".join([name, *argv[1:]]).decode(errors="replace").strip()
+    return Build(f"{pid}-{process.ticks}", _cwd(pid), command, argv)
+
+
+def is_alive(build_id: str) -> bool:
+    """Whether the process of a build still runs (a zombie does not)."""
+    pid, _, ticks = build_id.partition("-")
+    process = _process(int(pid))
+    return process is not None and process.ticks == ticks and process.state not in (b"Z", b"X")
 
 
 def _process(pid: int) -> _Process | None:
@@ -77,7 +91,7 @@ def _process(pid: int) -> _Process | None:
     # The name may hold blanks and parentheses: fields count from behind its closing one (proc(5), 4 and 22).
     name, _, rest = text.partition(b"(")[2].rpartition(b") ")
     fields = rest.split()
-    return _Process(name, int(fields[1]), fields[19].decode())
+    return _Process(name, fields[0], int(fields[1]), fields[19].decode())
 
 
 def _cwd(pid: int) -> bytes:
@@ -87,10 +101,9 @@ def _cwd(pid: int) -> bytes:
         return b""
 
 
-def _command(pid: int) -> str:
+def _argv(pid: int) -> tuple[bytes, ...]:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            program, *words = file.read(4096).split(b"\0")
+            return tuple(file.read(_MAX_ARGV_BYTES).split(b"\0")[:-1])
     except OSError:
-        return ""
-    return b" ".join([os.path.basename(program), *words]).decode(errors="replace").strip()
+        return ()

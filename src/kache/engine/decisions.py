@@ -11,6 +11,7 @@ from kache.compilers.rustc.roots import Roots
 from kache.compilers.rustc.toolchain import Toolchain
 from kache.core.entry import Entry
 from kache.core.outcome import Outcome, Reason
+from kache.engine.warm_start.traces import Trace
 from kache.ipc.protocol import Hit
 
 
@@ -47,11 +48,19 @@ class Passed:
 
 @dataclass(slots=True)
 class Found:
-    """An entry fits; it is not restored yet."""
+    """An entry fits; it is not restored yet.
+
+    Attributes:
+        shape: what serving needs.
+        entry: it.
+        outcome: what to count it as.
+        trace: for the capture at the build's end; None for a call seen before, whose unit was captured then.
+    """
 
     shape: Shape
     entry: Entry
     outcome: Outcome = Outcome.LOCAL_HIT
+    trace: Trace | None = None
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kache.compilers.file_digests import FileDigests
+from kache.compilers.rustc.invocation import Refusal
 from kache.compilers.rustc.key_inputs import PendingRecord
 from kache.compilers.rustc.outputs import existing_outputs
 from kache.config.load import Config
@@ -25,9 +26,13 @@ from kache.core.outcome import Outcome, Reason
 from kache.engine.builds import Build, Builds
 from kache.engine.configs import Configs
 from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
-from kache.engine.lookup import Lookup
+from kache.engine.lookup import Lookup, trace_of
 from kache.engine.record import NotStoredError, Recorder, identity_of, labelled
+from kache.engine.requests import environment
 from kache.engine.serve import Served, serve
+from kache.engine.warm_start.place import Placed, is_virgin
+from kache.engine.warm_start.traces import Trace, Traces
+from kache.engine.warm_start.warm_start import WarmStart
 from kache.errors import BlobBrokenError, StoreError
 from kache.ipc.protocol import Done, Request, Run
 from kache.store.local import LocalStore
@@ -88,6 +93,8 @@ class Engine:
         self.digests = FileDigests(self._saved_digest)
         self.configs = Configs()
         self.pending: set[bytes] = set()
+        self.traces = Traces()
+        self.warm_start = WarmStart(store, self.digests, self.traces)
         self.broken = False
         self._clock_path = os.fsencode(cache_dir / CLOCK_NAME)
         self._builds = Builds()
@@ -151,6 +158,8 @@ class Engine:
         except Exception:
             log.exception("restore failed")
             return Passed(Reason.INTERNAL_ERROR, "", found.entry.crate_name, found.entry.unit_kind, Outcome.ERROR)
+        if found.trace is not None:
+            self._trace(call, found.trace)
         self._add_event(
             call,
             found.outcome,
@@ -163,6 +172,45 @@ class Engine:
             entry_key=found.entry.key,
         )
         return served
+
+    def wants_seed(self, call: Call) -> bool:
+        """Whether this is cargo's first question in a target it has never built in."""
+        if call.request.argv[-1:] != [b"-vV"] or not call.build.argv or not self.config(call).warm_start:
+            return False
+        found = self.warm_start.note(call.build, environment(call.request))
+        return found is not None and is_virgin(found.target_dir)
+
+    def seed(self, call: Call) -> None:
+        """Put whole units into the call's fresh target; blocks, so the daemon calls it in a worker thread."""
+        started = time.perf_counter()
+        env = environment(call.request)
+        toolchain = self._lookup.toolchains.identify(call.request.argv[0], env, call.request.cwd)
+        try:
+            if isinstance(toolchain, Refusal):
+                return
+            placed = self.warm_start.seed(call.build, env, call.request.umask, toolchain)
+        except (OSError, StoreError) as error:
+            log.warning("warm start: %s", error)
+            return
+        except Exception:
+            log.exception("warm start failed")
+            return
+        if placed is not None:
+            self._seed_events(call, placed, int((time.perf_counter() - started) * 1e6))
+
+    def _seed_events(self, call: Call, placed: Placed, elapsed_us: int) -> None:
+        """One event a unit; the first one carries the time and the bytes of all."""
+        carried = {
+            "linked_bytes": placed.linked_bytes,
+            "cloned_bytes": placed.cloned_bytes,
+            "copied_bytes": placed.copied_bytes,
+            "elapsed_us": elapsed_us,
+        }
+        for unit in placed.units:
+            name = os.path.basename(unit.directory).rpartition("-")[0].replace("-", "_")
+            known = {"crate_name": name, "unit_kind": unit.stem.partition("-")[0], "compile_ms": unit.compile_ms}
+            self._add_event(call, Outcome.SEEDED, entry_key=unit.entry_key or None, **known, **carried)
+            carried = {"elapsed_us": 0}
 
     def passed(self, call: Call, passed: Passed) -> None:
         """Count a call that went past the cache."""
@@ -253,8 +301,10 @@ class Engine:
 
     def _miss_event(self, compile_: Compile, done: Done, entry: Entry | None, outcome: Outcome, reason: str) -> None:
         missed = compile_.missed
-        memo = self.store.memos(missed.weak_key) if entry is not None else []
-        inputs = next((memo.inputs for memo in memo if entry is not None and memo.key == entry.key), ())
+        memos = self.store.memos(missed.weak_key) if entry is not None else []
+        found = next((memo for memo in memos if entry is not None and memo.key == entry.key), None)
+        if entry is not None and found is not None:
+            self._trace(compile_.call, trace_of(missed, entry, found))
         self._add_event(
             compile_.call,
             outcome,
@@ -262,7 +312,7 @@ class Engine:
             crate_name=missed.call.crate_name,
             unit_kind=missed.call.unit_kind,
             compile_ms=done.wall_us // 1000,
-            inputs=labelled(missed, inputs),
+            inputs=labelled(missed, found.inputs if found is not None else ()),
         )
 
     # ---- events and persistence
@@ -311,8 +361,7 @@ class Engine:
             build_root=os.fsdecode(call.build.cwd),
             build_command=call.build.command,
             outcome=outcome,
-            elapsed_us=elapsed_us,
-            **known,
+            **{"elapsed_us": elapsed_us, **known},
         )
         with self._events_lock:
             self._events.append(event)
@@ -330,6 +379,10 @@ class Engine:
             return self.store.file_digest(identity)
         except StoreError:
             return None
+
+    def _trace(self, call: Call, trace: Trace) -> None:
+        if self.config(call).warm_start and self.warm_start.note(call.build, trace.around.env) is not None:
+            self.traces.add(call.build.id, trace)
 
     def _is_pending(self, path: bytes) -> bool:
         return bool(self.pending) and path.rpartition(b".")[0] in self.pending

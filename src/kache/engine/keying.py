@@ -72,6 +72,7 @@ class Keying:
         if isinstance(native, Refusal):
             return native
         native.files += target_specifications(call, asker.env)
+        inputs.absent += native.absent
         if call.is_clippy:
             present, absent = clippy.configuration(asker.env, cwd)
             native.files += present

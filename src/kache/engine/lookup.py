@@ -17,18 +17,19 @@ from kache.compilers.rustc.roots import discover
 from kache.compilers.rustc.toolchain import Toolchain, Toolchains
 from kache.config.load import Config
 from kache.core.digest import Digest, hash_bytes
-from kache.core.entry import Entry, InputMemo
+from kache.core.entry import Entry, InputKind, InputMemo
 from kache.core.outcome import Outcome, Reason
 from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Passed, Shape
 from kache.engine.keying import Asker, Keying, may_remap
 from kache.engine.queries import Queries, question
 from kache.engine.requests import environment
+from kache.engine.warm_start.traces import Trace, is_tied
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
 SEEN_CAPACITY = 8192
 _PATHS_CAPACITY = 100_000
-# These differ between two runs of the same build and no compiler looks at them; a wrong guess here costs one re-parse.
+# These differ between two runs of the same build and no compiler looks at them; a crate that does is not remembered.
 _NOISE = (b"CARGO_MAKEFLAGS=", b"MAKEFLAGS=", b"MFLAGS=", b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=")
 _pack = struct.Struct("<QqqqQ").pack
 
@@ -137,10 +138,10 @@ class Lookup:
             seen_id=asker.seen_id,
         )
         contents: dict[bytes, Digest | None] = {}
-        entry = self._match(missed, contents)
-        if entry is None and self._store.refresh():
-            entry = self._match(missed, contents)
-        return missed if entry is None else Found(missed.shape, entry, Outcome.LOCAL_HIT)
+        found = self._match(missed, contents)
+        if found is None and self._store.refresh():
+            found = self._match(missed, contents)
+        return missed if found is None else found
 
     def _refused(self, refusal: Refusal, asker: Asker, toolchain: Toolchain | Refusal) -> Decision:
         if refusal.reason is Reason.QUERY and isinstance(toolchain, Toolchain):
@@ -150,17 +151,19 @@ class Lookup:
                 return Answered(hit) if hit is not None else Asked(key, asker.request.argv)
         return Passed(refusal.reason, refusal.detail)
 
-    def _match(self, missed: Missed, contents: dict[bytes, Digest | None]) -> Entry | None:
+    def _match(self, missed: Missed, contents: dict[bytes, Digest | None]) -> Found | None:
         for memo in self._store.memos(missed.weak_key):
             if closure.matches(memo, missed.around, self._digests, contents):
                 entry = self._store.entry(memo.key)
                 if entry is not None:
                     self._remember(missed, memo)
-                    return entry
+                    return Found(missed.shape, entry, Outcome.LOCAL_HIT, trace_of(missed, entry, memo))
         return None
 
     def _remember(self, missed: Missed, memo: InputMemo) -> None:
         """Keep the answer, if the identities of its files can be trusted to change with their contents."""
+        if any(item.kind == InputKind.ENV and item.name + b"=" in _NOISE for item in memo.inputs):
+            return  # the id of the call leaves these out, and this crate has one of them in it
         files = tuple(self._one_copy(path) for path in missed.inputs.files)
         seen = Seen(missed.shape, missed.toolchain.identity, files, tuple(missed.inputs.absent), memo, b"")
         try:
@@ -180,6 +183,19 @@ class Lookup:
         if len(self._paths) > _PATHS_CAPACITY:
             self._paths.clear()
         return self._paths.setdefault(path, path)
+
+
+def trace_of(missed: Missed, entry: Entry, memo: InputMemo) -> Trace:
+    """What the capture at the build's end needs to know of a compile."""
+    return Trace(
+        entry=entry,
+        out_dir=missed.shape.out_dir,
+        extra_filename=missed.call.extra_filename,
+        around=missed.around,
+        files=missed.inputs.files,
+        toolchain=missed.toolchain.identity,
+        is_tied=not missed.remapped or is_tied(memo, missed.around),
+    )
 
 
 def _seen_id(request: Request, config: Config) -> Digest:

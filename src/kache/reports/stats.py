@@ -10,7 +10,7 @@ from kache.reports.database import Window
 from kache.reports.render.text import human_bytes, human_duration, plural, table
 
 _METHODS = ("linked", "cloned", "copied")
-OUTCOMES = ("local_hit", "prefetch_hit", "remote_hit", "dup", "miss", "passthrough", "error")
+OUTCOMES = ("local_hit", "prefetch_hit", "remote_hit", "dup", "seeded", "miss", "passthrough", "error")
 HITS = ("local_hit", "prefetch_hit", "remote_hit", "dup")
 
 
@@ -78,7 +78,7 @@ def _count_events(connection: sqlite3.Connection, condition: str, values: list[o
     )
     for outcome, count, linked, cloned, copied, saved_ms in rows:
         stats.outcomes[outcome] = count
-        if outcome in HITS:
+        if outcome in (*HITS, "seeded"):
             stats.restore["linked_bytes"] += linked
             stats.restore["cloned_bytes"] += cloned
             stats.restore["copied_bytes"] += copied

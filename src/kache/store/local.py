@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kache.core.entry import Artifact, Entry, Event, FileIdentity, InputMemo
+from kache.core.unit import UnitSet
 from kache.errors import BlobBrokenError, CacheDirError, StoreError
-from kache.store import collect, event_log, file_digests, recording, restore, staging, verify
+from kache.store import collect, event_log, file_digests, recording, restore, staging, unit_sets, verify
 from kache.store.blobs import Blobs
 from kache.store.collect import GcReport
 from kache.store.index import Index
@@ -198,12 +200,31 @@ class LocalStore:
             return
         _log.warning("blob %s was missing or altered: dropped, entries: %d", digest.hex()[:16], len(keys))
 
+    def blob_date_ns(self, digest: bytes) -> int:
+        """When the content of a blob was made: the date of the file it was taken from, ns since the Unix epoch.
+
+        Raises:
+            BlobBrokenError: it is missing or altered.
+        """
+        return self._blobs.checked(digest).st_mtime_ns
+
     def add_events(self, events: Sequence[Event]) -> None:
         """Write events, their builds and the use of the entries they name; one transaction."""
         if events or self._blobs.unsaved_count:
             with self._index.transaction() as connection:
                 event_log.add(connection, events)
                 self._blobs.save(connection)
+
+    # warm start
+
+    def unit_sets(self, workspace: bytes, toolchain: bytes) -> list[UnitSet]:
+        """What builds of a workspace with a toolchain left, one set a profile, the last used first."""
+        return unit_sets.decode(self._index.rows(unit_sets.OF_WORKSPACE, (workspace, toolchain)))
+
+    def save_unit_set(self, unit_set: UnitSet) -> None:
+        """Keep what a build left, in place of what the one before it left."""
+        with self._index.transaction() as connection:
+            unit_sets.save(connection, unit_set, time.time_ns())
 
     # stat memo
 

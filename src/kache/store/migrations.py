@@ -38,7 +38,14 @@ _FIRST = (
         PRIMARY KEY(dev, ino)) WITHOUT ROWID""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_UNIT_SETS = (
+    """CREATE TABLE unit_sets(
+        id BLOB PRIMARY KEY, workspace BLOB NOT NULL, toolchain BLOB NOT NULL, used_ns INTEGER NOT NULL,
+        body BLOB NOT NULL)""",
+    """CREATE INDEX unit_sets_workspace ON unit_sets(workspace, used_ns)""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS)
 """Step n leads from schema n to schema n + 1."""
 SCHEMA_VERSION = len(STEPS)
 

@@ -1,0 +1,29 @@
+"""When a cargo has ended, keep what it left as units for the next fresh target."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from kache.engine.builds import is_alive
+from kache.errors import StoreError
+
+if TYPE_CHECKING:
+    from kache.daemon.server import Server
+
+log = logging.getLogger("kache")
+
+
+async def run(server: Server, interval_s: float = 0.25) -> None:
+    """Look every `interval_s` seconds for builds whose process is gone."""
+    while True:
+        await asyncio.sleep(interval_s)
+        for build in server.engine.traces.builds():
+            if is_alive(build) or server.engine.pending:
+                continue
+            try:
+                count = await server.in_thread(server.engine.warm_start.capture, build)
+                log.debug("captured %d units of build %s", count, build)
+            except (OSError, StoreError) as error:
+                log.warning("cannot capture build %s: %s", build, error)

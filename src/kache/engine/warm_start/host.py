@@ -1,0 +1,54 @@
+"""The host's identity for build scripts: what they find on PATH and in the system without declaring it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+
+from kache.compilers.file_digests import FileDigests
+from kache.core.digest import Digest, hash_parts
+
+_PROGRAMS = ("cc", "gcc", "clang", "c++", "g++", "clang++", "ld", "ar", "nasm", "cmake", "make", "pkg-config", "protoc")
+_PROGRAMS_MORE = ("python3", "perl", "git", "bindgen", "llvm-config")
+_LIBRARIES = (
+    b"/lib/x86_64-linux-gnu/libc.so.6",
+    b"/lib/aarch64-linux-gnu/libc.so.6",
+    b"/lib64/libc.so.6",
+    b"/lib/libc.so",
+)
+_ENV_PREFIXES = (
+    b"CC",
+    b"CXX",
+    b"AR",
+    b"CFLAGS",
+    b"CXXFLAGS",
+    b"LDFLAGS",
+    b"PKG_CONFIG",
+    b"CMAKE",
+    b"LIBCLANG",
+    b"TARGET_",
+)
+_ENV_MORE = (b"HOST_", b"SDKROOT", b"PROTOC", b"LLVM_", b"BINDGEN_", b"CRATE_CC")
+
+
+def identity(env: Mapping[bytes, bytes], digests: FileDigests) -> Digest:
+    """Digest of the system, of the programs PATH leads to, by content, and of the variables that steer them."""
+    parts = [platform.system().encode(), platform.machine().encode()]
+    path = os.fsdecode(env.get(b"PATH", b""))
+    for program in (*_PROGRAMS, *_PROGRAMS_MORE):
+        found = shutil.which(program, path=path)
+        parts += [program.encode(), _content(os.fsencode(found), digests) if found else b""]
+    parts += [_content(library, digests) for library in _LIBRARIES]
+    for name in sorted(env):
+        if name.startswith(_ENV_PREFIXES) or name.startswith(_ENV_MORE):
+            parts += [name, env[name]]
+    return hash_parts(parts)
+
+
+def _content(path: bytes, digests: FileDigests) -> bytes:
+    try:
+        return digests.digest(path)
+    except OSError:
+        return b""
