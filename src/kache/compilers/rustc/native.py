@@ -49,6 +49,9 @@ _LIBRARY_SUFFIXES = (b".a", b".so", b".o", b".lib", b".dylib", b".tbd", b".obj",
 _NO_SYSTEM = (b"wasm32", b"wasm64", b"bpf", b"nvptx64")
 _SCRIPT_WORDS = (b"INCLUDE", b"INPUT", b"GROUP")
 _SCRIPT_BYTES = 1 << 20
+_SCRIPT_HEAD = 1 << 12
+# What follows these is a directory that the linker writes into its output and does not look into.
+_RUN_PATHS = (b"-rpath", b"--rpath", b"-R")
 _TIMEOUT_S = 20
 
 
@@ -59,10 +62,12 @@ class NativeInputs:
     Attributes:
         files: absolute paths whose contents count.
         directories: absolute paths whose listings count: names with size and time of a system's directory.
+        absent: places looked at before a program was found: one that appeared there would be taken instead.
     """
 
     files: list[bytes] = field(default_factory=list)
     directories: list[bytes] = field(default_factory=list)
+    absent: list[bytes] = field(default_factory=list)
 
 
 class NativeResolver:
@@ -92,25 +97,37 @@ class NativeResolver:
         self, call: Invocation, env: Mapping[bytes, bytes], cwd: bytes, found: NativeInputs
     ) -> Refusal | None:
         words = _link_words(call.link_inputs)
-        refusal = _add_named_files(words, cwd, found)
+        named = _named_directories(words, cwd)
+        for directory in named:
+            _add_directory(directory, found)
+        searched = [*(search.path for search in call.search if search.kind in (b"native", b"all")), *named]
+        refusal = _scripts_among(found.files) or _add_named_files(words, cwd, searched, found)
         if refusal:
             return refusal
         if call.linker is None and call.target and call.target.startswith(_NO_SYSTEM):
             return None  # the toolchain brings its own linker, which its identity covers
-        driver = _which(call.linker or b"cc", env, cwd)
+        driver = _which(call.linker or b"cc", env, cwd, found.absent)
         if driver is None:
             if call.linker and os.path.basename(call.linker).startswith((b"rust-lld", b"lld")):
                 return None
             return Refusal(Reason.NATIVE_INPUT, f"linker {(call.linker or b'cc').decode(errors='replace')} not found")
         programs, libraries = self._directories(driver, env, cwd)
+        # -B puts a directory before those of the driver.
+        programs, libraries = [*named, *programs, *_path_dirs(env)], [*named, *libraries]
         found.files.append(driver)
-        found.files += _first_of_each(_PROGRAMS, [*programs, *_path_dirs(env)])
+        found.files += _first_of_each(_PROGRAMS, programs, found.absent)
         found.files += _first_of_each(_RUNTIME, libraries)
+        found.files += _first_of_each(_wanted_libraries(call, words), libraries)
+        own = [os.path.normpath(part) for part in env.get(b"LIBRARY_PATH", b"").split(b":") if part]
+        for directory in dict.fromkeys(os.path.join(cwd, part) for part in own):
+            _add_directory(directory, found)  # #[link] names libraries that no argument shows
+        for directory in dict.fromkeys(part for part in libraries if part.startswith(b"/usr/local/")):
+            found.files += _library_files(directory)
         for word in words:
             if word.startswith(b"-fuse-ld="):
                 chosen = word.removeprefix(b"-fuse-ld=")
                 name = chosen if b"/" in chosen else b"ld." + chosen
-                path = _first_of_each((name,), [*programs, *_path_dirs(env)]) if b"/" not in chosen else [chosen]
+                path = _first_of_each((name,), programs, found.absent) if b"/" not in chosen else [chosen]
                 if not path or not os.path.isfile(path[0]):
                     return Refusal(Reason.NATIVE_INPUT, f"linker {name.decode(errors='replace')} not found")
                 found.files += path
@@ -148,27 +165,48 @@ def _search_dirs(driver: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple
     return dirs.get(b"programs", []), dirs.get(b"libraries", [])
 
 
-def _first_of_each(names: Iterable[bytes], directories: list[bytes]) -> list[bytes]:
+def _first_of_each(names: Iterable[bytes], directories: list[bytes], passed: list[bytes] | None = None) -> list[bytes]:
+    """The first file of each name; `passed` gets the places before it."""
     found = []
     for name in names:
+        before: list[bytes] = []
         for directory in directories:
             path = directory + b"/" + name
             if os.path.isfile(path):
                 found.append(path)
+                if passed is not None:
+                    passed += before
                 break
+            before.append(path)
     return found
+
+
+def _wanted_libraries(call: Invocation, words: list[bytes]) -> list[bytes]:
+    """File names of the libraries that -l names, which may lie in the driver's own directories."""
+    values = [value.partition(b"=")[2] or value for value in call.native_libs]
+    names = [value.partition(b":")[0] for value in values]
+    names += [word[2:] for word in words if word.startswith(b"-l") and len(word) > 2]
+    return [file for name in dict.fromkeys(names) for file in (b"lib%s.so" % name, b"lib%s.a" % name)]
 
 
 def _path_dirs(env: Mapping[bytes, bytes]) -> list[bytes]:
     return [part for part in env.get(b"PATH", b"").split(b":") if part]
 
 
-def _which(program: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> bytes | None:
+def _which(program: bytes, env: Mapping[bytes, bytes], cwd: bytes, passed: list[bytes]) -> bytes | None:
     if b"/" in program:
         path = os.path.join(cwd, program)
         return path if os.path.isfile(path) else None
     found = shutil.which(os.fsdecode(program), path=os.fsdecode(env.get(b"PATH", b"")))
-    return None if found is None else os.path.join(cwd, os.fsencode(found))
+    if found is None:
+        return None
+    for directory in _path_dirs(env):
+        path = os.path.join(cwd, directory, program)
+        if path == os.path.join(cwd, os.fsencode(found)):
+            break
+        if not os.path.lexists(path):
+            passed.append(path)
+    return os.path.join(cwd, os.fsencode(found))
 
 
 def _is_library(name: bytes) -> bool:
@@ -176,14 +214,21 @@ def _is_library(name: bytes) -> bool:
 
 
 def _add_directory(directory: bytes, found: NativeInputs) -> None:
+    # One that is not there is ignored by rustc, and its listing digest says "absent".
+    found.directories.append(directory)
+    found.files += _library_files(directory)
+
+
+def _library_files(directory: bytes) -> list[bytes]:
+    """The libraries in a directory; none if it is a system's own, or not there."""
     try:
         names = [name for name in os.listdir(directory) if _is_library(name)]
     except OSError:
-        names = []  # a directory that is not there: rustc ignores it, and its listing digest says "absent"
-    found.directories.append(directory)
-    if len(names) <= MAX_OWN_LIBRARIES:
-        paths = [directory + b"/" + name for name in sorted(names)]
-        found.files += [path for path in paths if os.path.isfile(path)]
+        return []
+    if len(names) > MAX_OWN_LIBRARIES:
+        return []
+    paths = [directory + b"/" + name for name in sorted(names)]
+    return [path for path in paths if os.path.isfile(path)]
 
 
 def _add_named_libraries(call: Invocation, found: NativeInputs) -> Refusal | None:
@@ -203,38 +248,75 @@ def _add_named_libraries(call: Invocation, found: NativeInputs) -> Refusal | Non
 
 
 def _link_words(arguments: Iterable[bytes]) -> list[bytes]:
-    """Linker arguments taken apart as gcc does: `-Wl,-T,x.ld` gives `-T` and `x.ld`."""
+    """Linker arguments taken apart as gcc does: `-Wl,-T,x.ld` gives `-T` and `x.ld`.
+
+    `-C link-args` holds several divided by blanks, `-C link-arg` one that may have a blank in it: both readings count.
+    """
     words: list[bytes] = []
     for argument in arguments:
-        words += [word for word in argument.split(b",") if word not in (b"-Wl", b"-Xlinker")]
+        for piece in dict.fromkeys((argument, *argument.split())):
+            words += [word for word in piece.split(b",") if word not in (b"-Wl", b"-Xlinker")]
     return words
 
 
-def _add_named_files(words: list[bytes], cwd: bytes, found: NativeInputs) -> Refusal | None:
+def _pieces(word: bytes) -> list[bytes]:
+    """What of a word may be a path: all, behind `=`, behind `-T`, `-L` or `-B`."""
+    pieces = [word, word.partition(b"=")[2]]
+    if word[:2] in (b"-T", b"-L", b"-B"):
+        pieces.append(word[2:])
+    return [piece for piece in dict.fromkeys(pieces) if piece]
+
+
+def _named_directories(words: list[bytes], cwd: bytes) -> list[bytes]:
+    """Directories of -L, -B and their like, in every spelling."""
+    found = []
+    for before, word in zip([b"", *words], words, strict=False):
+        if before in _RUN_PATHS or word.partition(b"=")[0] in _RUN_PATHS:
+            continue
+        paths = [os.path.join(cwd, piece) for piece in _pieces(word)]
+        is_search = word.startswith(b"-L") and len(word) > 2
+        found += [path for path in paths if os.path.isdir(path) or (is_search and path.endswith(word[2:]))]
+    return list(dict.fromkeys(found))
+
+
+def _add_named_files(words: list[bytes], cwd: bytes, searched: list[bytes], found: NativeInputs) -> Refusal | None:
+    """Files that linker arguments name; a script is also looked for in the directories of -L."""
     for word in words:
         if word.startswith(b"@"):
             return Refusal(Reason.NATIVE_INPUT, f"linker response file {word.decode(errors='replace')}")
-        if word.startswith(b"-L") and len(word) > 2:
-            _add_directory(os.path.join(cwd, word[2:]), found)
-            continue
-        for piece in {word, word.partition(b"=")[2], word.removeprefix(b"-T")}:
-            path = os.path.join(cwd, piece) if piece else b""
-            if not path or not os.path.isfile(path):
-                continue
-            if _names_other_files(path):
-                return Refusal(Reason.NATIVE_INPUT, f"linker script {path.decode(errors='replace')} names other files")
-            found.files.append(path)
+        for piece in _pieces(word):
+            for path in _first_of_each((piece,), [cwd, *searched]) if piece[:1] != b"/" else [piece]:
+                if not os.path.isfile(path):
+                    continue
+                if _names_other_files(path):
+                    return _other_files(path)
+                found.files.append(path)
     return None
+
+
+def _scripts_among(libraries: list[bytes]) -> Refusal | None:
+    """A `libx.so` that is a text saying `INPUT(…)`."""
+    for path in libraries:
+        if not path.endswith((b".rlib", b".rmeta")) and _names_other_files(path):
+            return _other_files(path)
+    return None
+
+
+def _other_files(path: bytes) -> Refusal:
+    return Refusal(Reason.NATIVE_INPUT, f"linker script {path.decode(errors='replace')} names other files")
 
 
 def _names_other_files(path: bytes) -> bool:
     """Whether a text file may be a linker script that pulls in others; objects and archives are not text."""
     try:
         with open(path, "rb") as file:
-            head = file.read(_SCRIPT_BYTES)
+            head = file.read(_SCRIPT_HEAD)
+            if b"\0" in head or head.startswith(b"!<arch>"):
+                return False
+            head += file.read(_SCRIPT_BYTES)
     except OSError:
         return True
-    return b"\0" not in head[:4096] and any(word in head for word in _SCRIPT_WORDS)
+    return any(word in head for word in _SCRIPT_WORDS)
 
 
 def target_specifications(call: Invocation, env: Mapping[bytes, bytes]) -> list[bytes]:
