@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kache.core.replacements import replace
+from kache.core.replacements import put_back
 from kache.ipc.protocol import (
     HEADER_SIZE,
     MAX_BODY_BYTES,
@@ -88,8 +88,15 @@ REPLACEMENTS: dict[str, tuple[bytes, ...]] = {
     "escaped newline of JSON": (b'"/ws\\n/ws:1"\n', b'"/h\\n/h:1"\n', b"/ws", b"/h"),
     "not ASCII": (b"/ws\xc3\xa9 /ws\x7f", b"/ws\xc3\xa9 /h\x7f", b"/ws", b"/h"),
     "in order": (b"/a", b"/c", b"/a", b"/b", b"/b", b"/c"),
-    "not again": (b"/a/a", b"/a/a/a/a", b"/a", b"/a/a"),
-    "overlapping": (b"aaa", b"ax", b"aa", b"x"),
+    "not again": (b"/a:/a", b"/a/a:/a/a", b"/a", b"/a/a"),
+    "only where a path begins": (
+        b"https://x/ws/a /usr/share/ws/a ../ws a/ws -/ws n/ws m/ws 0;1m/ws (/ws) =/ws",
+        b"https://x/ws/a /usr/share/ws/a ../ws a/ws -/ws n/ws m/ws 0;1m/ws (/h) =/h",
+        b"/ws",
+        b"/h",
+    ),
+    "after a colour": (b'\x1b[38;5;12m/ws \\u001b[0m/ws"', b'\x1b[38;5;12m/h \\u001b[0m/h"', b"/ws", b"/h"),
+    "overlapping": (b"aaa", b"aaa", b"aa", b"x"),
     "special characters": (b"/a.b*/c /axb", b"\\1\\g<0>/c /axb", b"/a.b*", b"\\1\\g<0>"),
     "nothing to look for": (b"text\n", b"text\n", b"", b"x"),
     "away with it": (b"/a/b", b"/b", b"/a", b""),
@@ -130,7 +137,7 @@ def test_golden_replacements() -> None:
 @pytest.mark.parametrize("name", REPLACEMENTS)
 def test_replacements(name: str) -> None:
     text, expected, *pairs = REPLACEMENTS[name]
-    assert replace(text, pairs) == expected
+    assert put_back(text, pairs) == expected
 
 
 # --- properties ---

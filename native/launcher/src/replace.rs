@@ -2,7 +2,10 @@
 
 use crate::frame::Replacement;
 
-/// Apply the replacements in order, every occurrence of `from` that a byte ending a path component follows.
+/// Apply the replacements in order, every occurrence of `from` at which a path begins and that a byte ending a path
+/// component follows.
+///
+/// What is looked for is short (`/cargo`) and may be part of an address or of another path.
 ///
 /// `text` is any number of whole lines, or the last piece of a stream: its end ends a component too.
 pub fn replace(text: &[u8], replacements: &[Replacement]) -> Vec<u8> {
@@ -22,7 +25,8 @@ fn replace_one(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
     while let Some(found) = text[at..].iter().position(|byte| *byte == first) {
         let start = at + found;
         let end = start + from.len();
-        if !text[start..].starts_with(from) || text.get(end).map_or(false, |next| continues_component(*next)) {
+        let ends = |next: &u8| !continues_component(*next);
+        if !text[start..].starts_with(from) || !text.get(end).map_or(true, ends) || is_inside_path(&text[..start]) {
             at = start + 1;
             continue;
         }
@@ -36,6 +40,28 @@ fn replace_one(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
     }
     changed.extend_from_slice(&text[kept..]);
     Some(changed)
+}
+
+/// Whether what follows goes on a path. The end of JSON's `\n` and of a colour look as if, and are not.
+fn is_inside_path(before: &[u8]) -> bool {
+    let last = match before.last() {
+        Some(last) if *last == b'/' || continues_component(*last) => *last,
+        _ => return false,
+    };
+    let rest = &before[..before.len() - 1];
+    let is_escape = match last {
+        b'n' | b'r' | b't' => rest.last() == Some(&b'\\'),
+        b'm' => {
+            let code = rest
+                .iter()
+                .rev()
+                .take(30)
+                .find(|byte| !(byte.is_ascii_digit() || **byte == b';'));
+            code == Some(&b'[')
+        }
+        _ => false,
+    };
+    !is_escape
 }
 
 fn continues_component(byte: u8) -> bool {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kache.compilers.rustc.invocation import Invocation
-from kache.core.replacements import replace
+from kache.core.replacements import put_back, replace
 
 TARGET_TAG = b"CACHEDIR.TAG"
 # On Linux a debugger started in the checkout finds the sources through it.
@@ -88,8 +88,12 @@ class Roots:
         return [root for root in self.all if root.path == needle or root.path.startswith(needle + b"/")]
 
     def reverse(self, *, json: bool) -> list[bytes]:
-        """What the launcher replaces in messages, flat: stable name, real path, ... ; longest name first."""
-        named = sorted((root for root in self.all if root.name), key=lambda root: -len(root.name))
+        """What the launcher replaces in messages, flat: stable name, real path, ... ; longest name first.
+
+        The working directory's come last: a checkout below a real `/cargo` is not taken for a stable name.
+        """
+        named = [root for root in self.all if root.name]
+        named.sort(key=lambda root: (root.name.startswith(CWD_NAME), -len(root.name)))
         flat: list[bytes] = []
         for root in named:
             flat += (root.name, json_escaped(root.path) if json else root.path)
@@ -104,11 +108,12 @@ class Roots:
         """Messages of the store with this checkout's paths, stable names replaced as the launcher does on a miss."""
         if not text:
             return text
+        text = put_back(text, self.reverse(json=json))
         for placeholder, path, _ in self.all:
             token = _token(placeholder)
             if token in text:
                 text = text.replace(token, json_escaped(path) if json else path)
-        return replace(text, self.reverse(json=json))
+        return text
 
 
 def discover(
