@@ -47,7 +47,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
         cwd: where it was compiled, normalised.
         is_path: its package is part of this checkout: cargo compares dates with its sources.
         tied_to: real path of the target directory it fits, where a path got in by value; else empty.
-        host: identity of the tools a build script finds; empty for a compile.
+        host: identity of the tools a build script or a link finds; empty for what runs none.
         compile_ms: what making it took.
         files: the fingerprint file comes last.
     """

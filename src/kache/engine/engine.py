@@ -177,7 +177,8 @@ class Engine:
         """Whether this is cargo's first question in a target it has never built in."""
         if call.request.argv[-1:] != [b"-vV"] or not call.build.argv or not self.config(call).warm_start:
             return False
-        found = self.warm_start.note(call.build, environment(call.request))
+        config = self.config(call)
+        found = self.warm_start.note(call.build, environment(call.request), config.key_salt)
         return found is not None and is_virgin(found.target_dir)
 
     def seed(self, call: Call) -> None:
@@ -188,7 +189,8 @@ class Engine:
         try:
             if isinstance(toolchain, Refusal):
                 return
-            placed = self.warm_start.seed(call.build, env, call.request.umask, toolchain)
+            now_ns = self._now_on_disk()
+            placed = self.warm_start.seed(call.build, env, call.request.umask, toolchain, now_ns)
         except (OSError, StoreError) as error:
             log.warning("warm start: %s", error)
             return
@@ -381,7 +383,8 @@ class Engine:
             return None
 
     def _trace(self, call: Call, trace: Trace) -> None:
-        if self.config(call).warm_start and self.warm_start.note(call.build, trace.around.env) is not None:
+        config = self.config(call)
+        if config.warm_start and self.warm_start.note(call.build, trace.around.env, config.key_salt) is not None:
             self.traces.add(call.build.id, trace)
 
     def _is_pending(self, path: bytes) -> bool:

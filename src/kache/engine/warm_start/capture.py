@@ -34,7 +34,7 @@ class Place:
     Attributes:
         target_dir: real path.
         profile: below it.
-        host: identity of the host for build scripts.
+        host: identity of the tools that build scripts and links find.
     """
 
     target_dir: bytes
@@ -115,7 +115,7 @@ class Capture:
             cwd=roots.normalise(roots.cwd),
             is_path=not roots.normalise(roots.cwd).startswith(b"<cargo-home>"),
             tied_to=self._place.target_dir if trace.is_tied else b"",
-            host=b"",
+            host=self._place.host if natives else b"",
             compile_ms=entry.compile_ms,
             files=tuple(files),
         )

@@ -57,13 +57,16 @@ class Checkout:
         roots: of a workspace member there; other units have another working directory.
         target_dir: absolute.
         umask: cargo's.
-        host: identity of the host for build scripts.
+        host: identity of the tools that build scripts and links find.
+        date_ns: what is dated now gets this date: a moment before any input was looked at, so that a source saved
+            later is newer, whatever the clock's grain.
     """
 
     roots: Roots
     target_dir: bytes
     umask: int
     host: bytes
+    date_ns: int
 
 
 class Placer:
@@ -83,6 +86,7 @@ class Placer:
         self._contents: dict[bytes, bytes | None] = {}
         self._artifacts: dict[str, bytes] = {}
         self._dates: dict[str, int] = {}
+        self._newest_ns = 0
         self._directories: set[bytes] = set()
 
     def place(self, unit_set: UnitSet) -> None:
@@ -104,27 +108,38 @@ class Placer:
 
     def _reason_against(self, unit: Unit, done: set[str]) -> str:
         """Verify a unit and place it; why not, or empty."""
-        if any(dep not in done for dep in unit.deps):
-            return "dependency-not-placed"
-        if unit.tied_to and unit.tied_to != self._checkout.target_dir:
-            return "holds-path"
-        if unit.host and unit.host != self._checkout.host:
-            return "host-changed"
-        for path, digest in unit.externs:
-            if self._artifacts.get(path) != digest:
-                return "dependency-differs"
         roots = self._roots_of(unit)
-        for name, digest in unit.natives:
-            if self._content(roots.real(name)) != digest:
-                return "native-input-changed"
-        if unit.entry_key and not self._inputs_hold(unit, roots):
-            return "input-changed"
+        reason = self._misfit(unit, done) or self._changed(unit, roots)
+        if reason:
+            return reason
         try:
             self._dates[unit.fingerprint] = self._put_all(unit, roots)
         except (OSError, StoreError) as error:
             log.info("not placed %s: %s", unit.directory, error)
             self._withdraw(unit)
             return "not-restored"
+        return ""
+
+    def _misfit(self, unit: Unit, done: set[str]) -> str:
+        """Whether it fits what is in place already, and this checkout."""
+        if any(dep not in done for dep in unit.deps):
+            return "dependency-not-placed"
+        if unit.tied_to and unit.tied_to != self._checkout.target_dir:
+            return "holds-path"
+        if unit.host and unit.host != self._checkout.host:
+            return "host-changed"
+        if any(self._artifacts.get(path) != digest for path, digest in unit.externs):
+            return "dependency-differs"
+        return ""
+
+    def _changed(self, unit: Unit, roots: Roots) -> str:
+        """Whether what it read is what is here."""
+        if any(self._content(roots.real(name)) != digest for name, digest in unit.natives):
+            return "native-input-changed"
+        if unit.entry_key and not self._inputs_hold(unit, roots):
+            return "input-changed"
+        if unit.entry_key and unit.is_path and self._newest_ns > self._checkout.date_ns:
+            return "input-too-new"
         return ""
 
     # ---- verification
@@ -135,11 +150,13 @@ class Placer:
         return memo is not None and self._memo_holds(memo, roots)
 
     def _memo_holds(self, memo: InputMemo, roots: Roots) -> bool:
+        self._newest_ns = 0
         for item in memo.inputs:
             path = roots.real(item.name)
             if item.kind == InputKind.FILE:
                 if self._content(path) != item.value:
                     return False
+                self._newest_ns = max(self._newest_ns, self._mtime_ns(path))
             elif item.kind == InputKind.ABSENT:
                 if os.access(path, os.F_OK):
                     return False
@@ -187,9 +204,10 @@ class Placer:
         _write(target, content, mode)
         self.placed.copied_bytes += len(content)
         # Only what cargo compares with the sources is dated now, and the sources were found unchanged.
-        if not (unit.is_path and _DEP in file.path):
-            date_ns = file.mtime_ns if unit.entry_key else floor_ns
-            os.utime(target, ns=(date_ns, date_ns))
+        date_ns = file.mtime_ns if unit.entry_key else floor_ns
+        if unit.is_path and _DEP in file.path:
+            date_ns = self._checkout.date_ns
+        os.utime(target, ns=(date_ns, date_ns))
         return 0
 
     @staticmethod

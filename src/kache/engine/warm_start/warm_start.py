@@ -11,6 +11,7 @@ from kache.cargo import intent, workspace
 from kache.cargo.workspace import Workspace
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc.toolchain import Toolchain
+from kache.core.digest import hash_parts
 from kache.core.unit import Unit, UnitSet
 from kache.engine.builds import Build
 from kache.engine.warm_start import host
@@ -22,6 +23,8 @@ from kache.store.local import LocalStore
 log = logging.getLogger("kache")
 MAX_BYTES = 8 << 30
 """Of blobs placed at one time; sets beyond it wait for hits."""
+CLOCK_GRAIN_NS = 10_000_000
+"""Coarsest grain of file dates on Linux (HZ=100)."""
 _REMEMBERED = 64
 
 
@@ -41,24 +44,36 @@ class WarmStart:
         self._seeded: deque[str] = deque(maxlen=_REMEMBERED)
         self._workspaces: OrderedDict[str, tuple[Workspace | None, dict[bytes, bytes]]] = OrderedDict()
 
-    def note(self, build: Build, env: Mapping[bytes, bytes]) -> Workspace | None:
+    def note(self, build: Build, env: Mapping[bytes, bytes], salt: str) -> Workspace | None:
         """Find out which workspace a build is of; asked once a build."""
         known = self._workspaces.get(build.id)
         if known is None:
             wanted = intent.read(build.argv) if build.argv else None
             found = workspace.find(wanted, build.cwd, env) if wanted is not None else None
+            if found is not None:  # caches with different salts share nothing
+                salted = hash_parts([found.identity, salt.encode()])
+                found = Workspace(found.root, found.target_dir, salted)
             known = self._workspaces[build.id] = (found, dict(env))
             if len(self._workspaces) > _REMEMBERED:
                 self._workspaces.popitem(last=False)
         return known[0]
 
-    def seed(self, build: Build, env: Mapping[bytes, bytes], umask: int, toolchain: Toolchain) -> Placed | None:
+    def seed(
+        self, build: Build, env: Mapping[bytes, bytes], umask: int, toolchain: Toolchain, now_ns: int
+    ) -> Placed | None:
         """Put what fits into a build's target directory, if cargo has never built there.
+
+        Args:
+            build: cargo's command.
+            env: its environment.
+            umask: its umask.
+            toolchain: the compiler it asked.
+            now_ns: the filesystem's clock.
 
         Returns:
             What was placed; None where nothing was tried.
         """
-        found = self.note(build, env)
+        found = self._workspaces.get(build.id, (None, {}))[0]
         # cargo asks `-vV` twice before it writes what tells a target it has built in.
         if found is None or build.id in self._seeded or not is_virgin(found.target_dir):
             return None
@@ -71,6 +86,7 @@ class WarmStart:
             target_dir=found.target_dir,
             umask=umask,
             host=host.identity(env, self._digests),
+            date_ns=now_ns - CLOCK_GRAIN_NS,
         )
         placer = Placer(self._store, self._digests, checkout)
         left_bytes = MAX_BYTES
