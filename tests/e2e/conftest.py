@@ -49,13 +49,15 @@ def make_box(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Sandbox
         return made[-1]
 
     yield make
+    unserved = [box for box in made if box.failed_start.exists() and not box.daemon_may_fail]
     for box in made:
         box.close()
-        if request.node.stash.get(_FAILED, False):
+        if box in unserved or request.node.stash.get(_FAILED, False):
             text = f"{box.root} ({box.engine}); the end of its log:\n{box.log()[-2000:]}"
             request.node.add_report_section("teardown", "box that was kept", text)
         else:
             box.remove()
+    assert not unserved, f"a daemon could not start: {unserved[0].root}"
 
 
 @pytest.fixture(params=ENGINES)

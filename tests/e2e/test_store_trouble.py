@@ -148,6 +148,7 @@ def test_an_index_damaged_under_a_running_engine(box: Sandbox) -> None:
 
 def test_an_index_that_cannot_be_read(box: Sandbox) -> None:
     """Guards permissions: without the index builds are plain, and doctor says what is in the way."""
+    box.daemon_may_fail = True
     box.checkout("a", chain()).build()
     box.stop()
     aside = box.index.with_name("aside")
@@ -160,12 +161,13 @@ def test_an_index_that_cannot_be_read(box: Sandbox) -> None:
     box.index.rmdir()
     aside.rename(box.index)
     box.stop()
-    (box.socket.with_name(box.socket.name + ".failed")).unlink(missing_ok=True)
+    box.failed_start.unlink(missing_ok=True)
     box.checkout("third", chain()).build().expect(hits="leaf mid app", misses=0)
 
 
 def test_an_index_of_a_newer_kache_is_left_alone(box: Sandbox) -> None:
     """Guards an older kache after an upgrade was taken back: it does without, and harms nothing."""
+    box.daemon_may_fail = True
     box.checkout("a", chain()).build()
     box.stop()
     with sqlite3.connect(box.index) as connection:
@@ -186,6 +188,7 @@ def test_an_index_of_a_newer_kache_is_left_alone(box: Sandbox) -> None:
 @as_root
 def test_a_cache_dir_of_another_user_is_not_used(box: Sandbox) -> None:
     """Guards trust: what another user can write is neither read nor written, and doctor says so."""
+    box.daemon_may_fail = True
     box.cache_dir.mkdir()
     os.chown(box.cache_dir, 12345, 12345)
     checkout = box.checkout("a", chain())
@@ -198,6 +201,7 @@ def test_a_cache_dir_of_another_user_is_not_used(box: Sandbox) -> None:
 
 def test_a_cache_dir_that_is_a_file(box: Sandbox) -> None:
     """Guards a wrong setting: the build is plain, the file is left as it is."""
+    box.daemon_may_fail = True
     box.cache_dir.write_text("mine")
     checkout = box.checkout("a", chain())
     checkout.build()
@@ -210,6 +214,7 @@ def test_a_cache_dir_that_is_a_file(box: Sandbox) -> None:
 @pytest.mark.parametrize("size_kib", [64, 600, 1500])
 def test_a_full_disk_means_uncached_builds(box: Sandbox, size_kib: int, tmp_path: Path) -> None:
     """Guards ENOSPC anywhere: for the index, for a blob, for the log; the build never notices."""
+    box.daemon_may_fail = True
     with small_tmpfs(tmp_path, size_kib * 1024) as point:
         box.settings["KACHE_CACHE_DIR"] = str(point)
         box.cache_dir = point
@@ -228,6 +233,7 @@ def test_a_full_disk_means_uncached_builds(box: Sandbox, size_kib: int, tmp_path
 @as_root
 def test_a_read_only_store_means_uncached_builds(box: Sandbox) -> None:
     """Guards a disk remounted read-only: builds succeed, before and after a new start, and nothing stored is lost."""
+    box.daemon_may_fail = True
     box.checkout("a", chain()).build()
     before = sorted(path.name for path in box.blobs())
     with read_only(box.cache_dir):
@@ -238,7 +244,7 @@ def test_a_read_only_store_means_uncached_builds(box: Sandbox) -> None:
             box.close()  # the next one has to open it
         assert "cannot be written" in failing(box, "cache_dir")
     assert sorted(path.name for path in box.blobs()) == before
-    box.socket.with_name(box.socket.name + ".failed").unlink(missing_ok=True)
+    box.failed_start.unlink(missing_ok=True)
     box.checkout("fourth", chain()).build().expect(hits="leaf mid app", misses=0)
 
 

@@ -152,37 +152,33 @@ def warns() -> Files:
     )
 
 
-def slow(seconds: float, name: str = "slow", text: str = "") -> Files:
-    """A library whose compile takes a while: its macro sleeps, in rustc, after the sources were read.
+def slow(seconds: float, text: str = "") -> Files:
+    """A library, `slow`, whose compile takes a while: a macro of its own crate, `sleeper`, sleeps inside of rustc.
 
-    It also appends a line to the file named by the variable SLOW_LOG, so that compiles can be counted and waited for.
+    The macro notes `start <pid>` and `end <pid>` in the file named by SLOW_LOG, so that compiles can be counted, waited
+    for and killed. rustc has written its dep-info by then.
     """
-    return {
-        **workspace("sleeper", name),
-        **below(
-            "sleeper",
-            {
-                "Cargo.toml": manifest("sleeper", extra="[lib]\nproc-macro = true"),
-                "src/lib.rs": f"""use proc_macro::TokenStream;
+    macro = f"""use proc_macro::TokenStream;
 use std::io::Write;
+
+fn note(word: &str) {{
+    if let Some(path) = std::env::var_os("SLOW_LOG") {{
+        let mut log = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        log.write_all(format!("{{word}} {{}}\\n", std::process::id()).as_bytes()).unwrap();
+    }}
+}}
 
 #[proc_macro]
 pub fn wait(_: TokenStream) -> TokenStream {{
-    if let Some(path) = std::env::var_os("SLOW_LOG") {{
-        let mut log = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-        writeln!(log, "{{}}", std::process::id()).unwrap();
-    }}
+    note("start");
     std::thread::sleep(std::time::Duration::from_millis({int(seconds * 1000)}));
+    note("end");
     TokenStream::new()
 }}
-""",
-            },
-        ),
-        **below(
-            name,
-            {
-                "Cargo.toml": manifest(name, deps={"sleeper": "../sleeper"}),
-                "src/lib.rs": f"sleeper::wait!();\n{text}\npub fn done() {{}}\n",
-            },
-        ),
+"""
+    sleeper = {"Cargo.toml": manifest("sleeper", extra="[lib]\nproc-macro = true"), "src/lib.rs": macro}
+    sleeping = {
+        "Cargo.toml": manifest("slow", deps={"sleeper": "../sleeper"}),
+        "src/lib.rs": f"sleeper::wait!();\n{text}\npub fn done() {{}}\n",
     }
+    return {**workspace("sleeper", "slow"), **below("sleeper", sleeper), **below("slow", sleeping)}

@@ -66,6 +66,8 @@ class Sandbox:
 
     Attributes:
         settings: variables every command gets; tests change them.
+        daemon_may_fail: the scenario keeps daemons from starting. Elsewhere one that could not start fails the test:
+            the calls it should have served were served all the same, so nothing else would show it.
     """
 
     def __init__(self, root: Path, engine: str = "daemon") -> None:
@@ -76,6 +78,7 @@ class Sandbox:
         self.home = root / "home"
         self.cargo_home = root / "cargo-home"
         self.cache_dir = root / "cache"
+        self.daemon_may_fail = False
         self.settings: dict[str, str] = {} if engine == "daemon" else {"KACHE_DAEMON": "0"}
         self._last_event: dict[int, int] = {}
         self._cleanups: list[Callable[[], None]] = []
@@ -180,6 +183,11 @@ class Sandbox:
         """Where the daemon listens."""
         return socket_path(self.env())
 
+    @property
+    def failed_start(self) -> Path:
+        """What a launcher leaves behind when no daemon could be started."""
+        return self.socket.with_name(self.socket.name + ".failed")
+
     def settle(self) -> None:
         """Wait until every call that ended is in the index."""
         processes.until(
@@ -221,5 +229,5 @@ class Sandbox:
         """Delete the box's files."""
         shutil.rmtree(self.root, ignore_errors=True)
         if self.socket.parent != self.cache_dir:
-            for path in (self.socket, self.socket.with_name(self.socket.name + ".failed")):
+            for path in (self.socket, self.failed_start):
                 path.unlink(missing_ok=True)
