@@ -38,8 +38,7 @@ def start_daemon(env: Mapping[str, str]) -> None:
         DaemonUnreachableError: it ended, or did not answer within `START_LIMIT_S`.
     """
     place = socket_path(env)
-    # A second one would find the cache dir taken and end; but one that is still starting when the first is stopped takes
-    # over from it, unasked.
+    # A second one would find the cache dir taken and end; but one still starting when the first is stopped takes over.
     if _ask(place) is not None:
         return
     process = subprocess.Popen(
