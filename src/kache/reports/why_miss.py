@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -147,8 +148,22 @@ def compare(before: Inputs, after: Inputs) -> list[Change]:
         old, new = before.get(label), after.get(label)
         if old != new:
             kind, name = _kind(label)
-            changes.append(Change(kind, name, _shown(kind, name, old), _shown(kind, name, new)))
+            gone, come = _without(old, new), _without(new, old)
+            if not gone and not come:  # the same in another order
+                gone, come = old, new
+            changes.append(Change(kind, name, _shown(kind, name, gone), _shown(kind, name, come)))
     return changes
+
+
+def _without(values: tuple[str, ...] | None, others: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The values of a label that occurs often (a flag), less those the other side has too: one of fifty differs."""
+    left = Counter(others)
+    own = []
+    for value in values or ():
+        left[value] -= 1
+        if left[value] < 0:
+            own.append(value)
+    return tuple(own) or None
 
 
 def _explain_miss(connection: sqlite3.Connection, event_id: int, body: bytes | None, explanation: Explanation) -> None:
