@@ -85,11 +85,13 @@ def _serve(engine: Engine, connection: socket.socket, request: Request) -> None:
             else:
                 engine.abandon(run.token)
             return
-    if not isinstance(decision, Passed):  # a question to rustc: nobody stays to remember the answer
-        decision = Passed(Reason.QUERY)
-    engine.passed(call, decision)
-    engine.flush()
-    connection.sendall(Pass(decision.reason).encode())
+    if isinstance(decision, Passed):
+        reason = decision.reason
+        engine.passed(call, decision)
+        engine.flush()
+    else:  # a question to rustc: nobody stays to remember the answer, and like the daemon we count compiles alone
+        reason = Reason.QUERY
+    connection.sendall(Pass(reason).encode())
     connection.shutdown(socket.SHUT_WR)
 
 
