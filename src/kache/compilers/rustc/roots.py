@@ -145,8 +145,17 @@ def discover(
     roots.append(Root(b"<sysroot>", sysroot.rstrip(b"/"), b""))
     if home:
         roots.append(Root(b"<home>", home, b""))
-    usable = {root.path: root for root in reversed(roots) if len(root.path) > 1 and root.path[:1] == b"/"}
+    usable = {root.path: _told(root) for root in reversed(roots) if len(root.path) > 1 and root.path[:1] == b"/"}
     return Roots(tuple(sorted(usable.values(), key=lambda root: -len(root.path))), cwd)
+
+
+def _told(root: Root) -> Root:
+    """A root as rustc can be told of it: it takes UTF-8 alone, and a flag that is none would fail the compile."""
+    try:
+        root.path.decode()
+    except UnicodeDecodeError:
+        return root._replace(name=b"")
+    return root
 
 
 def target_dir(out_dir: bytes) -> bytes:
