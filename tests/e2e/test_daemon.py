@@ -117,7 +117,7 @@ def test_start_stop_restart_and_status(box: Sandbox) -> None:
 def test_it_restarts_itself_when_its_configuration_changed(box: Sandbox) -> None:
     """Guards settings: a changed file counts for the daemon without a command."""
     box.checkout("a", lib()).build()
-    (box.root / "config.toml").write_text('[cache]\nmax_size = "77 MiB"\n')
+    box.configure('[cache]\nmax_size = "77 MiB"\n')
     processes.until(lambda: box.log().count("serving") == 2, what="started anew")
     box.checkout("second", lib()).build().expect(hits=1, misses=0)
     box.daemon()

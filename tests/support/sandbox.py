@@ -84,9 +84,14 @@ class Sandbox:
         self._cleanups: list[Callable[[], None]] = []
         for directory in (self.home, self.cargo_home):
             directory.mkdir(parents=True)
-        (root / "config.toml").touch()
 
     # ---- what scenarios use
+
+    def configure(self, text: str) -> None:
+        """Write the user's configuration file."""
+        path = self.home / ".config" / "kache" / "config.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of every command in this box."""
@@ -101,7 +106,6 @@ class Sandbox:
             "GIT_CEILING_DIRECTORIES": str(self.root),
             "RUSTC_WRAPPER": str(KACHE),
             "KACHE_CACHE_DIR": str(self.cache_dir),
-            "KACHE_CONFIG": str(self.root / "config.toml"),
         }
         return {**kept, **own, **self.settings, **(more or {})}
 
