@@ -60,7 +60,8 @@ class Keying:
         """
         cwd = asker.request.cwd
         inputs = static_inputs(call, roots, asker.env, toolchain)
-        inputs.add(b"cwd", roots.normalise(cwd))
+        # A directory that rustc is not told another name for is in the outputs: HOME alone hides none.
+        inputs.add(b"cwd", roots.remapped(cwd))
         inputs.add(b"salt", asker.config.key_salt.encode())
         if remapped:
             inputs.add(b"paths", b"remapped")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from kache.compilers.rustc.invocation import is_rustc_name
 from kache.compilers.rustc.toolchain import Toolchain
 from kache.core.digest import Digest, hash_parts
 from kache.ipc.protocol import Done, Hit, Request
@@ -37,11 +38,21 @@ class Queries:
 
 
 def question(request: Request, env: Mapping[bytes, bytes], toolchain: Toolchain) -> Digest | None:
-    """Identify a query; None if its answer may depend on what is on stdin."""
+    """Identify a query; None if its answer may depend on a file it names, or on what is on stdin."""
     if b"-" in request.argv and not _stdin_is_null(request.pid):
+        return None
+    if b"RUST_TARGET_PATH" in env or any(_names_file(word, request.cwd) for word in request.argv[1:]):
         return None
     steering = [name + b"=" + env[name] for name in sorted(env) if name.startswith(_ENV_PREFIXES)]
     return hash_parts([toolchain.identity, toolchain.sysroot, request.cwd, *request.argv, b"\0env", *steering])
+
+
+def _names_file(word: bytes, cwd: bytes) -> bool:
+    """A source, a response file, a target specification; of clippy-driver's words the compiler itself is none."""
+    value = word.rpartition(b"=")[2]
+    if word[:1] == b"@" or value.endswith((b".rs", b".json")):
+        return True
+    return os.path.isfile(os.path.join(cwd, value)) and not is_rustc_name(value)
 
 
 def _stdin_is_null(pid: int) -> bool:

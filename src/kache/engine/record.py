@@ -85,6 +85,8 @@ class Recorder:
             raise NotStoredError(Reason.NO_DEP_INFO, str(error)) from error
         except InputChangedError as error:
             raise NotStoredError(Reason.INPUT_CHANGED, str(error)) from error
+        if maker.assembles_files():
+            raise NotStoredError(Reason.NATIVE_INPUT, "a source has the assembler read a file")
         staged: list[Staged] = []
         try:
             artifacts, tied = self._stage(missed, outputs, staged)
@@ -109,13 +111,15 @@ class Recorder:
         for path, before in identities:
             try:
                 found = os.stat(path)
-                same = identity_of(found) == before
-                # Our own hardlinks move the ctime of an rlib that stays what it was: then its content decides.
-                if not same and not stat.S_ISREG(found.st_mode):
+                if not stat.S_ISREG(found.st_mode):
+                    if identity_of(found) == before:
+                        continue
                     raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(path))
             except OSError as error:
                 raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(path)) from error
-            if not same and self.digests.digest_of(path, found) != missed.inputs.files[path]:
+            # Content decides: our own hardlinks move ctime, and it may have changed before the compile began, after the
+            # key was made (that call may have waited for another compile).
+            if self.digests.digest_of(path, found) != missed.inputs.files[path]:
                 raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(path))
 
     def _outputs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from kache.util.filesystem import unsafe_kind
 PRESENTATION = b"presentation"
 _FOREIGN_CLOCKS: dict[int, bool] = {}
 """By device number."""
+_ASSEMBLED = re.compile(rb"\.incbin\b|\.include\s*\\?[\"']")
 _UNSET = b""
 _AS_IS = b"\x01"
 _NORMALISED = b"\x02"
@@ -113,6 +115,7 @@ class ClosureMaker:
         self.started_ns = started_ns
         self._files: dict[bytes, MemoInput] = {}
         self._absent: dict[bytes, MemoInput] = {}
+        self._directories: set[bytes] = set()
 
     def add_sources(self, info: DepInfo) -> None:
         """Every file rustc names, and the path that would shadow it.
@@ -134,10 +137,36 @@ class ClosureMaker:
             found = os.stat(path)
             if found.st_ctime_ns > self.started_ns or self._foreign_clock(path, found.st_dev):
                 raise InputChangedError(os.fsdecode(path))
+            self._check_directories(os.path.dirname(path))
             digest = self.digests.digest_of(path, found)
         except OSError as error:
             raise InputChangedError(os.fsdecode(path)) from error
         self._files[name] = MemoInput(InputKind.FILE, name, digest)
+
+    def _check_directories(self, directory: bytes) -> None:
+        """A directory renamed into place, or a link to one turned over, brings files with old dates.
+
+        Raises:
+            InputChangedError: that happened after the compile began.
+        """
+        while directory not in self._directories and len(directory) > 1:
+            self._directories.add(directory)
+            found = os.lstat(directory)
+            # A new entry moves both dates of a directory alike, a new name of its own only ctime.
+            is_moved = stat.S_ISLNK(found.st_mode) or found.st_ctime_ns != found.st_mtime_ns
+            if is_moved and found.st_ctime_ns > self.started_ns:
+                raise InputChangedError(os.fsdecode(directory))
+            directory = os.path.dirname(directory)
+
+    def assembles_files(self) -> bool:
+        """Whether a source may have the assembler read a file, of which rustc says nothing (`.incbin` in `asm!`)."""
+        texts = []
+        for item in self._files.values():
+            path = self.around.roots.real(item.name)
+            if path.endswith((b".rs", b".s", b".S", b".asm", b".inc")):
+                with open(path, "rb") as file:
+                    texts.append(file.read())
+        return any(b"asm!" in text for text in texts) and any(_ASSEMBLED.search(text) for text in texts)
 
     @staticmethod
     def _foreign_clock(path: bytes, dev: int) -> bool:
@@ -191,7 +220,7 @@ class ClosureMaker:
         """
         mention = b'"' + name + b'"'
         pattern = re.compile(
-            rb"include(?:_str|_bytes)?\s*!\s*[(\[{]\s*(?:concat\s*!\s*[(\[{]\s*)?env\s*!\s*[(\[{]\s*"
+            rb"(?<![A-Za-z0-9_])include(?:_str|_bytes)?\s*!\s*[(\[{]\s*(?:concat\s*!\s*[(\[{]\s*)?env\s*!\s*[(\[{]\s*"
             + re.escape(mention)
         )
         mentions = included = 0

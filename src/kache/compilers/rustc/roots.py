@@ -51,6 +51,13 @@ class Roots:
                 return placeholder + path[len(root) :]
         return path
 
+    def remapped(self, path: bytes) -> bytes:
+        """The same by those roots alone that rustc is told stable names for."""
+        for placeholder, root, name in self.all:
+            if name and path.startswith(root) and path[len(root) : len(root) + 1] in (b"", b"/"):
+                return placeholder + path[len(root) :]
+        return path
+
     def real(self, name: bytes) -> bytes:
         """The path a normalised name stands for here; an unknown placeholder gives a path that never exists."""
         if name[:1] == b"/":

@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -82,6 +82,7 @@ class Toolchains:
         self._calls: dict[tuple[bytes | None, ...], tuple[Watch, Toolchain | Refusal, float]] = {}
         # (real binary, where the loader finds the driver) -> (watch, answer)
         self._binaries: dict[tuple[bytes, bytes], tuple[Watch, Toolchain]] = {}
+        self._is_shim = False
 
     def identify(self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> Toolchain | Refusal:
         """The toolchain behind a compiler.
@@ -104,10 +105,13 @@ class Toolchains:
             if fresh and _holds(watch):
                 return answer
         watched: Watched = {}
+        self._is_shim = False
         try:
             answer = self._find(compiler, env, cwd, watched)
         except (OSError, ValueError, subprocess.SubprocessError, _FailedError) as error:
             answer = Refusal(Reason.TOOLCHAIN, f"{os.fsdecode(compiler)}: {error}")
+        if self._is_shim and isinstance(answer, Toolchain):
+            return answer  # by what it chooses is not known, so it is asked every time
         if len(self._calls) >= _MAX_CALLS:
             self._calls.pop(next(iter(self._calls)))
         asked = self._asked(compiler, env, cwd)  # whether the directory counts is known now
@@ -154,6 +158,12 @@ class Toolchains:
         run_env = {**env, b"KACHE_DISABLED": b"1"}  # should that "rustc" lead back to kache
         self._direct.discard(compiler)
         if not _is_rustup_proxy(path, binary):
+            if _may_choose(binary):
+                sysroot = _run([path, b"--print", b"sysroot"], run_env, cwd).rstrip(b"\n")
+                behind = os.path.realpath(sysroot + b"/bin/" + os.path.basename(path))
+                if behind != binary:
+                    self._is_shim = True
+                    return self._behind(binary, behind, run_env, cwd)
             if compiler[:1] == b"/":
                 self._direct.add(compiler)
         else:
@@ -167,6 +177,15 @@ class Toolchains:
             known = self._binary(binary, loader, run_env, cwd)
         watched.update(known[0])
         return known[1]
+
+    def _behind(self, shim: bytes, binary: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> Toolchain:
+        """The toolchain a shim takes now; its own content counts too, it may add arguments."""
+        if not os.path.isfile(binary):
+            raise _FailedError(f"the compiler behind it is not at {os.fsdecode(binary)}")
+        known = self._binary(binary, b"", env, cwd)
+        loader = self._loader(known[0], env.get(b"LD_LIBRARY_PATH", b""))
+        found = self._binary(binary, loader, env, cwd)[1] if loader else known[1]
+        return replace(found, identity=hash_parts((b"shim", found.identity, self._hash(shim))))
 
     def _binary(self, binary: bytes, loader: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[Watch, Toolchain]:
         known = self._binaries.get((binary, loader))
@@ -267,6 +286,17 @@ def _resolve(compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, watched: W
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     raise _FailedError("not found on PATH")
+
+
+def _may_choose(binary: bytes) -> bool:
+    """Whether it is a script, or another program under rustc's name (asdf, mise): it may choose among toolchains.
+
+    One that lies in a toolchain is that toolchain's own.
+    """
+    if os.path.isdir(os.path.dirname(os.path.dirname(binary)) + b"/lib/rustlib"):
+        return False
+    with open(binary, "rb") as file:
+        return file.read(2) == b"#!" or not is_rustc_name(binary)
 
 
 def _is_rustup_proxy(path: bytes, binary: bytes) -> bool:
