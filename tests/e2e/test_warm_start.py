@@ -1,4 +1,4 @@
-"""Warm start, on trial: whole units in a fresh target, cargo as the judge, never a result plain cargo would not make."""
+"""Warm start, on trial: whole units in a fresh target, cargo the judge, never a result plain cargo would not make."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_the_daemon_keeps_nothing_of_its_caller(box: StartBox) -> None:
     assert set(started["fds"]) == {"0", "1", "2"}
     assert not set(env) & set(started["env"])
     assert kept.items() <= started["env"].items()
-    # Python itself ignores SIGPIPE and SIGXFSZ; below make a bit that is no signal's (32, glibc's own) is inherited too.
+    # Python ignores SIGPIPE and SIGXFSZ; below make a bit that is no signal's (32, glibc's own) is inherited too.
     blocked, ignored = (int(line.split()[1], 16) & ~(1 << 31) for line in started["signals"])
     assert (blocked, ignored) == (0, 0x1001000)
 
