@@ -19,31 +19,15 @@ from kache.ipc.protocol import Busy
 from tests.support import processes
 from tests.support.checkout import Checkout
 from tests.support.installation import Installation
+from tests.support.marks import as_root
 from tests.support.projects import chain, hello, lib, slow
 from tests.support.sandbox import Sandbox
-
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+from tests.support.slow import Slow
 
 
 @pytest.fixture
 def box(daemon_box: Sandbox) -> Sandbox:
     return daemon_box
-
-
-class Slow:
-    """Compiles of the project `slow`, watched through the log its macro writes."""
-
-    def __init__(self, box: Sandbox) -> None:
-        self.log = box.root / "slow.log"
-        box.settings["SLOW_LOG"] = str(self.log)
-
-    def words(self) -> list[str]:
-        return [line.split()[0] for line in self.log.read_text().splitlines()] if self.log.exists() else []
-
-    def rustc(self) -> int:
-        """Wait until one sleeps, and give its process number."""
-        processes.until(lambda: "start" in self.words(), limit_s=30, what="a slow compile began")
-        return int(self.log.read_text().split()[1])
 
 
 def ended(process: subprocess.Popen[str]) -> str:

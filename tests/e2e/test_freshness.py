@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.marks import mostly_daemon, slow
 from tests.support.projects import chain, everything
 from tests.support.sandbox import Sandbox
 
@@ -35,9 +36,8 @@ def test_a_warm_build_leaves_both_checkouts_fresh(box: Sandbox) -> None:
             checkout.fresh(*words)
 
 
-@pytest.mark.parametrize(
-    "edited", [pytest.param(n, marks=pytest.mark.slow if n in ("generated", "app") else ()) for n in EDITS]
-)
+@pytest.mark.parametrize("edited", [pytest.param(n, marks=slow if n in ("generated", "app") else ()) for n in EDITS])
+@mostly_daemon
 def test_after_partial_hits_nothing_is_dirty(box: Sandbox, edited: str) -> None:
     """Guards mixed builds: some units compiled, some restored, in two checkouts alternately."""
     first, second = box.checkout("a", everything()), box.checkout("the/second/one", everything())
@@ -65,6 +65,7 @@ def test_after_partial_hits_nothing_is_dirty(box: Sandbox, edited: str) -> None:
     second.fresh("test", "--no-run")
 
 
+@mostly_daemon
 def test_build_check_and_test_in_turn_stay_fresh(box: Sandbox) -> None:
     """Guards one target dir with several commands, half of whose units are shared."""
     box.checkout("a", chain()).test("--no-run")
@@ -121,6 +122,7 @@ def test_a_unit_compiled_again_below_restored_ones(box: Sandbox) -> None:
     second.same_bytes_as_plain()
 
 
+@mostly_daemon
 def test_what_cargo_uplifts_is_dated_now(box: Sandbox) -> None:
     """Guards make and ninja downstream: a program that was restored is newer than what was there before the build."""
     checkout = box.checkout("a", everything())
@@ -133,6 +135,7 @@ def test_what_cargo_uplifts_is_dated_now(box: Sandbox) -> None:
         assert (checkout.target / "debug" / name).stat().st_mtime_ns >= before_ns
 
 
+@mostly_daemon
 def test_sources_dated_in_the_future_do_not_make_a_build_loop(box: Sandbox) -> None:
     """Guards clocks: cargo rebuilds what is dated after the build, and each time it is a hit that changes nothing."""
     checkout = box.checkout("a", chain())
@@ -147,6 +150,7 @@ def test_sources_dated_in_the_future_do_not_make_a_build_loop(box: Sandbox) -> N
     checkout.fresh()
 
 
+@mostly_daemon
 def test_restored_dep_info_names_this_checkouts_files(box: Sandbox) -> None:
     """Guards `.d` files: cargo and other tools find the sources of this checkout in them, byte for byte rustc's own."""
     box.checkout("a", everything()).build()

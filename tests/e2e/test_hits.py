@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.support.marks import mostly_daemon
 from tests.support.projects import LEAF, alone, chain, everything, hello, lib, manifest
 from tests.support.registry import LocalRegistry
 from tests.support.sandbox import Sandbox
@@ -35,6 +36,7 @@ def test_a_whole_workspace_is_served_in_a_second_checkout(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("name", ['a "quoted" \\ name', "a blank é", "=,;@+"], ids=["quotes", "blank", "signs"])
+@mostly_daemon
 def test_odd_directory_names_hit_and_print_right_paths(box: Sandbox, name: str) -> None:
     """Guards quoting: blanks, quotes, backslashes and non-ASCII letters get into flags, JSON and dep-info."""
     files = hello()
@@ -68,6 +70,7 @@ def test_another_users_home_and_cargo_home_hit(box: Sandbox) -> None:
     second.same_bytes_as_plain(env=moved)
 
 
+@mostly_daemon
 def test_another_target_dir_hits(box: Sandbox) -> None:
     """Guards target dirs outside of the checkout and with other names: their place is in no key."""
     first = box.checkout("a", everything())
@@ -189,6 +192,7 @@ def test_an_edit_taken_back_is_a_hit(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("value", ["1", "0"])
+@mostly_daemon
 def test_incremental_compilation_is_off(box: Sandbox, value: str) -> None:
     """Guards against incremental state: it is large, ties outputs to one directory, and kache takes it away."""
     asked = {"CARGO_INCREMENTAL": value}

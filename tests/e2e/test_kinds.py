@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.checkout import Checkout
 from tests.support.kinds import all_kinds
+from tests.support.marks import mostly_daemon, slow
 from tests.support.projects import Files, alone, chain, lib, manifest
 from tests.support.sandbox import Sandbox, has_component, host_triple
 
@@ -49,6 +50,7 @@ def test_check(box: Sandbox) -> None:
     served(box, all_kinds(), "check", "--all-targets")
 
 
+@mostly_daemon
 def test_tests_built_and_run(box: Sandbox) -> None:
     """Guards `cargo test`: harnesses are cached, and a restored one runs."""
     second = served(box, all_kinds(), "test", "--no-run")
@@ -57,6 +59,7 @@ def test_tests_built_and_run(box: Sandbox) -> None:
     ran.expect(hits=0, misses=0)
 
 
+@mostly_daemon
 def test_clippy(box: Sandbox) -> None:
     """Guards clippy through RUSTC_WORKSPACE_WRAPPER: cached, with its warnings, apart from `cargo check`."""
     if not has_component("clippy-driver"):
@@ -109,8 +112,9 @@ PROFILES: dict[str, Env] = {
 
 @pytest.mark.parametrize(
     "profile",
-    [pytest.param(n, marks=pytest.mark.slow if n in ("LTO off", "abort", "one unit") else ()) for n in PROFILES],
+    [pytest.param(n, marks=slow if n in ("LTO off", "abort", "one unit") else ()) for n in PROFILES],
 )
+@mostly_daemon
 def test_release_profiles(box: Sandbox, profile: str) -> None:
     """Guards optimised builds: link-time optimisation reads the rlibs' bitcode and is deterministic."""
     second = served(box, chain(), "build", "--release", env=PROFILES[profile])
@@ -119,6 +123,7 @@ def test_release_profiles(box: Sandbox, profile: str) -> None:
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="spells the names of ELF's split debug info")
 @pytest.mark.parametrize("how", ["packed", "unpacked"])
+@mostly_daemon
 def test_split_debug_info(box: Sandbox, how: str) -> None:
     """Guards debug info beside the outputs, which rustc does not announce."""
     asked = {"CARGO_PROFILE_DEV_SPLIT_DEBUGINFO": how}
@@ -127,6 +132,7 @@ def test_split_debug_info(box: Sandbox, how: str) -> None:
     assert any(name.endswith((".dwp", ".dwo")) for name in names), names
 
 
+@mostly_daemon
 def test_a_target_triple(box: Sandbox) -> None:
     """Guards `--target`: other directories, build scripts and macros for the host, no mix-up with a native build."""
     files = all_kinds()
@@ -135,6 +141,7 @@ def test_a_target_triple(box: Sandbox) -> None:
     assert (second.target / host_triple() / "debug" / "user").is_file()
 
 
+@mostly_daemon
 def test_unstable_flags_known_to_be_harmless(box: Sandbox) -> None:
     """Guards nightly users: a known -Z flag is keyed and cached."""
     unstable = {"RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zshare-generics=n"}
@@ -210,6 +217,7 @@ def test_a_dylib_is_found_by_the_program_that_needs_it(box: Sandbox) -> None:
     assert second.run(env=dynamic) == "6\n"
 
 
+@mostly_daemon
 def test_coverage_keeps_real_paths(box: Sandbox) -> None:
     """Guards coverage reports: they name the sources of the checkout they are for."""
     coverage = {"RUSTFLAGS": "-Cinstrument-coverage"}

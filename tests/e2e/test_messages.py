@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.checkout import Checkout
+from tests.support.marks import mostly_daemon, slow
 from tests.support.projects import Files, alone, lib, manifest, warns
 from tests.support.sandbox import Sandbox
 
@@ -23,7 +24,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], Env]] = {
 
 @pytest.mark.parametrize(
     "form",
-    [pytest.param(n, marks=pytest.mark.slow if n.startswith(("short json", "json with")) else ()) for n in FORMATS],
+    [pytest.param(n, marks=slow if n.startswith(("short json", "json with")) else ()) for n in FORMATS],
 )
 def test_warnings_are_rustcs_own(box: Sandbox, form: str) -> None:
     """Guards replay: in every format, cold and warm in another checkout, they are those of a build without kache."""
@@ -40,6 +41,7 @@ def test_warnings_are_rustcs_own(box: Sandbox, form: str) -> None:
     assert (warm.messages, warm.json) == (said_without.messages, said_without.json)
 
 
+@mostly_daemon
 def test_formats_do_not_spoil_each_other(box: Sandbox) -> None:
     """Guards presentation: messages recorded in one format are never shown to a caller who asked for another."""
     checkout = box.checkout("a", warns())
@@ -63,6 +65,7 @@ def test_cargo_replays_the_warnings_of_a_hit_when_nothing_is_left_to_do(box: San
     ]
 
 
+@mostly_daemon
 def test_the_width_of_the_terminal_decides_how_warnings_look(box: Sandbox) -> None:
     """Guards --diagnostic-width: a warning is cut as this terminal wants it, not as the one that compiled first."""
     pexpect = pytest.importorskip("pexpect")
@@ -120,6 +123,7 @@ def test_an_error_in_a_path_dependency_outside_of_the_workspace_shows_its_real_p
     assert str(box.root / "a" / "outer" / "src" / "lib.rs") in failed.stdout + failed.stderr
 
 
+@mostly_daemon
 def test_a_warning_in_a_path_dependency_outside_of_the_workspace_is_replayed_with_its_real_path(box: Sandbox) -> None:
     """Guards replay across checkouts where cargo names sources absolutely."""
     files = outside("pub fn f() -> u32 { let unused = 1; 2 }\n")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.checkout import Checkout
+from tests.support.marks import mostly_daemon, slow
 from tests.support.projects import Files, alone, below, chain, lib, manifest, workspace
 from tests.support.sandbox import Sandbox
 
@@ -85,9 +86,7 @@ CHANGES: dict[str, tuple[Files, Env, Callable[[Files], Files], Env]] = {
 ALIKE = {"a comment", "option_env emptied", "lint level", "another salt", "include_bytes", "debuginfo", "version"}
 
 
-@pytest.mark.parametrize(
-    "change", [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in CHANGES]
-)
+@pytest.mark.parametrize("change", [pytest.param(name, marks=slow if name in ALIKE else ()) for name in CHANGES])
 def test_a_change_is_a_miss_and_the_old_state_stays_a_hit(box: Sandbox, change: str) -> None:
     """Guards the key: every kind of input that can change a crate is in it."""
     files, before, changed, after = CHANGES[change]
@@ -294,9 +293,8 @@ BUILD_SCRIPT = """fn main() {
 BAKED_ALIKE = {"length of it", "manifest path", "option_env"}
 
 
-@pytest.mark.parametrize(
-    "how", [pytest.param(name, marks=pytest.mark.slow if name in BAKED_ALIKE else ()) for name in BAKED]
-)
+@pytest.mark.parametrize("how", [pytest.param(name, marks=slow if name in BAKED_ALIKE else ()) for name in BAKED])
+@mostly_daemon
 def test_a_crate_that_bakes_its_place_in_tells_its_own(box: Sandbox, how: str) -> None:
     """Guards against serving one checkout's path to another, in whatever form the crate keeps it."""
     files = alone({"Cargo.toml": manifest("baked"), "build.rs": BUILD_SCRIPT, "src/main.rs": BAKED[how]})

@@ -15,10 +15,9 @@ import pytest
 
 from tests.support.checkout import Checkout
 from tests.support.filesystems import read_only, small_tmpfs
+from tests.support.marks import as_root, slow
 from tests.support.projects import chain, everything, hello, lib
 from tests.support.sandbox import KACHE, Sandbox
-
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 
 
 def prints(checkout: Checkout, expected: str = "42\n") -> None:
@@ -71,7 +70,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("damage", [pytest.param(n, marks=pytest.mark.slow if n == "empty" else ()) for n in DAMAGES])
+@pytest.mark.parametrize("damage", [pytest.param(n, marks=slow if n == "empty" else ()) for n in DAMAGES])
 def test_damaged_blobs_are_compiled_again_and_healed(box: Sandbox, damage: str) -> None:
     """Guards against serving damage: a blob is looked at before it is served, and a wrong one is a miss."""
     box.checkout("a", chain()).build()
