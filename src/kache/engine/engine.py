@@ -151,7 +151,7 @@ class Engine:
             log.warning("%s: %s; it is compiled anew", found.entry.crate_name, error)
             return None
         except (OSError, StoreError) as error:
-            log.warning("restore of %s: %s", found.entry.crate_name, error)
+            log.warning("restore of %s: %s", found.entry.crate_name, _in_a_line(error))
             return Passed(
                 Reason.RESTORE_FAILED, str(error), found.entry.crate_name, found.entry.unit_kind, Outcome.ERROR
             )
@@ -294,7 +294,7 @@ class Engine:
             log.info("not stored %s: %s %s", missed.call.crate_name, error.reason, error.detail)
         except (StoreError, OSError) as error:
             reason, outcome = Reason.STORE_WRITE_FAILED, Outcome.ERROR
-            log.warning("record %s: %s", missed.call.crate_name, error)
+            log.warning("record %s: %s", missed.call.crate_name, _in_a_line(error))
         except Exception:
             reason, outcome = Reason.INTERNAL_ERROR, Outcome.ERROR
             log.exception("record failed")
@@ -397,6 +397,11 @@ class Engine:
         except FileNotFoundError:
             os.close(os.open(self._clock_path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         return os.stat(self._clock_path).st_mtime_ns
+
+
+def _in_a_line(error: Exception) -> str:
+    """An error with its cause: that a file cannot be stored says little without that the disk is full."""
+    return f"{error}: {error.why}" if isinstance(error, StoreError) and error.why else str(error)
 
 
 def _stem(missed: Missed) -> bytes:
