@@ -225,6 +225,9 @@ def test_a_full_disk_means_uncached_builds(box: Sandbox, size_kib: int, tmp_path
             checkout.clean().build()
             prints(checkout)
             checkout.fresh()
+            checks = box.data("doctor", exit_code=box.kache("doctor").returncode)["checks"]
+            assert any("free at" in item["what"] for item in checks), checks
+            assert size_kib < 1000 or "No space left on device" in box.log()
         finally:
             box.close()
 
