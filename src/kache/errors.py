@@ -35,6 +35,11 @@ class KacheError(Exception):
         """What failed, the same text as `str(error)`."""
         return str(self)
 
+    @property
+    def line(self) -> str:
+        """What, why and fix in one line, for a log."""
+        return "; ".join(part for part in (self.what, self.why, self.fix) if part)
+
 
 class StoreError(KacheError):
     """The store cannot be used."""

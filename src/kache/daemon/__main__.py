@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
             log.warning("%s", problem)
         again = server.run(config)
     except KacheError as error:
-        log.error("%s: %s; %s", error.what, error.why, error.fix)
+        log.error("%s", error.line)
         return error.exit_code
     except OSError as error:
         sys.stderr.write(f"kache daemon: {error}\n")

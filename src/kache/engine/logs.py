@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
+
+from kache.errors import CacheDirError
 
 MAX_BYTES = 4 << 20
 _FORMAT = "%(asctime)s %(process)d %(levelname)s %(message)s"
@@ -15,9 +18,12 @@ def to_file(path: Path, level: str) -> None:
     """Log to a file of this user's alone.
 
     Raises:
+        CacheDirError: its directory is another user's, who may have put a link in the log's place.
         OSError: it cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.stat().st_uid != os.geteuid():
+        raise CacheDirError(f"{path.parent} is not ours")
     if path.exists() and path.stat().st_size > MAX_BYTES:
         path.replace(path.with_suffix(".log.1"))
     handler = logging.FileHandler(path, errors="backslashreplace")

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         store = LocalStore.open(config.cache_dir)
     except KacheError as error:
         # The one clear line; the launcher finds the connection closed and runs rustc.
-        log.error("%s: %s; %s", error.what, error.why, error.fix)
+        log.error("%s", error.line)
         return error.exit_code
     except (OSError, ProtocolError) as error:
         log.error("in-process engine: %s", error)
