@@ -193,7 +193,8 @@ def test_a_cache_dir_of_another_user_is_not_used(box: Sandbox) -> None:
     checkout = box.checkout("a", chain())
     checkout.build()
     prints(checkout)
-    assert not (box.cache_dir / "store").exists()
+    # A launcher notes a failed start where the socket would be, and never through a link.
+    assert [path.name for path in box.cache_dir.iterdir() if path != box.failed_start] == []
     assert "not ours" in failing(box, "cache_dir")
     os.chown(box.cache_dir, os.getuid(), os.getgid())
 
