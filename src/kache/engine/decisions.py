@@ -76,6 +76,7 @@ class Missed:
         toolchain: whose compile this is.
         remapped: rustc is told stable names for this checkout's paths.
         seen_id: under which id the call is remembered once its answer is known.
+        is_traced: warm start wants to know of it.
     """
 
     call: Invocation
@@ -86,6 +87,7 @@ class Missed:
     toolchain: Toolchain
     remapped: bool
     seen_id: bytes
+    is_traced: bool
 
 
 @dataclass(slots=True)

@@ -305,7 +305,7 @@ class Engine:
         missed = compile_.missed
         memos = self.store.memos(missed.weak_key) if entry is not None else []
         found = next((memo for memo in memos if entry is not None and memo.key == entry.key), None)
-        if entry is not None and found is not None:
+        if entry is not None and found is not None and missed.is_traced:
             self._trace(compile_.call, trace_of(missed, entry, found))
         self._add_event(
             compile_.call,
@@ -383,8 +383,7 @@ class Engine:
             return None
 
     def _trace(self, call: Call, trace: Trace) -> None:
-        config = self.config(call)
-        if config.warm_start and self.warm_start.note(call.build, trace.around.env, config.key_salt) is not None:
+        if self.warm_start.note(call.build, trace.around.env, self.config(call).key_salt) is not None:
             self.traces.add(call.build.id, trace)
 
     def _is_pending(self, path: bytes) -> bool:

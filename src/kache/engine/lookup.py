@@ -75,6 +75,7 @@ class Lookup:
         self._digests = digests
         self._keying = Keying(store, digests, pending)
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
+        self._asked: set[bytes] = set()
         self._paths: dict[bytes, bytes] = {}
 
     def decide(self, request: Request, config: Config) -> Decision:
@@ -136,6 +137,7 @@ class Lookup:
             toolchain=toolchain,
             remapped=remapped,
             seen_id=asker.seen_id,
+            is_traced=asker.config.warm_start,
         )
         contents: dict[bytes, Digest | None] = {}
         found = self._match(missed, contents)
@@ -157,11 +159,18 @@ class Lookup:
                 entry = self._store.entry(memo.key)
                 if entry is not None:
                     self._remember(missed, memo)
-                    return Found(missed.shape, entry, Outcome.LOCAL_HIT, trace_of(missed, entry, memo))
+                    trace = trace_of(missed, entry, memo) if missed.is_traced else None
+                    return Found(missed.shape, entry, Outcome.LOCAL_HIT, trace)
         return None
 
     def _remember(self, missed: Missed, memo: InputMemo) -> None:
         """Keep the answer, if the identities of its files can be trusted to change with their contents."""
+        if missed.seen_id not in self._asked:
+            # In a fresh target most calls come once: finding out whether an answer will stand costs more than it gives.
+            if len(self._asked) >= SEEN_CAPACITY:
+                self._asked.clear()
+            self._asked.add(missed.seen_id)
+            return
         if any(item.kind == InputKind.ENV and item.name + b"=" in _NOISE for item in memo.inputs):
             return  # the id of the call leaves these out, and this crate has one of them in it
         files = tuple(self._one_copy(path) for path in missed.inputs.files)

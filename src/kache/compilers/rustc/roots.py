@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kache.compilers.rustc.invocation import Invocation
@@ -37,10 +37,19 @@ class Root(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The roots of one invocation, longest real path first."""
+    """The roots of one invocation.
+
+    Attributes:
+        all: longest real path first.
+        cwd: the compiler's working directory.
+    """
 
     all: tuple[Root, ...]
     cwd: bytes
+    _paths: dict[bytes, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_paths", {root.placeholder: root.path for root in self.all})
 
     def normalise(self, path: bytes) -> bytes:
         """Name a path in a key: relative ones count from the working directory; outside every root it stays real."""
@@ -62,12 +71,9 @@ class Roots:
         """The path a normalised name stands for here; an unknown placeholder gives a path that never exists."""
         if name[:1] == b"/":
             return name
-        placeholder, _, rest = name.partition(b">")
-        placeholder += b">"
-        for root in self.all:
-            if root.placeholder == placeholder:
-                return root.path + rest
-        return b"/nonexistent/" + name
+        end = name.find(b">") + 1
+        path = self._paths.get(name[:end])
+        return b"/nonexistent/" + name if path is None else path + name[end:]
 
     def holds_path(self, value: bytes) -> bool:
         """Whether a text contains the real path of some root."""
