@@ -189,6 +189,7 @@ class Connection(asyncio.Protocol):
         self._spawn(self._record(done))
 
     def _question(self, decision: Answered | Asked) -> None:
+        self._server.freshen()
         if isinstance(decision, Answered):
             self._send(decision.hit, close=True)
         else:

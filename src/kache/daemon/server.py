@@ -32,7 +32,7 @@ T = TypeVar("T")
 LOCK_NAME = "daemon.lock"
 BACKLOG = 1024
 DRAIN_S = 10.0
-_WORKERS = 2
+_WORKERS = 3
 
 
 class Server:
@@ -60,6 +60,7 @@ class Server:
         self._stop = asyncio.Event()
         self._recorded = asyncio.Event()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="kache")
+        self._freshening: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- for connections
@@ -71,6 +72,11 @@ class Server:
     async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         """Run blocking work beside the loop."""
         return await self.loop.run_in_executor(self._pool, work, *arguments)
+
+    def freshen(self) -> None:
+        """A build begins: look at blobs its restores may want, beside the loop and one at a time."""
+        if self._freshening is None or self._freshening.done():
+            self._freshening = self.loop.run_in_executor(self._pool, self.engine.freshen)
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task until it ends, and log what it died of."""

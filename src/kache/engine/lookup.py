@@ -27,7 +27,8 @@ from kache.engine.warm_start.traces import Trace, is_tied
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
-SEEN_CAPACITY = 8192
+SEEN_CAPACITY = 2048
+_ASKED_CAPACITY = 50_000
 _PATHS_CAPACITY = 100_000
 # These differ between two runs of the same build and no compiler looks at them; a crate that does is not remembered.
 _NOISE = (b"CARGO_MAKEFLAGS=", b"MAKEFLAGS=", b"MFLAGS=", b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=")
@@ -41,22 +42,18 @@ class Seen:
     Attributes:
         shape: what serving needs.
         toolchain: identity of the toolchain then.
-        files: keyed files, real paths; the closure's own come from the memo.
+        files: keyed files and the closure's, real paths.
         absent: paths that must stay absent.
-        memo: the closure.
-        stamp: hash over the identities of all files.
+        key: the entry.
+        stamp: hash over the identities of the files.
     """
 
     shape: Shape
     toolchain: Digest
     files: tuple[bytes, ...]
     absent: tuple[bytes, ...]
-    memo: InputMemo
+    key: bytes
     stamp: Digest
-
-    def all_files(self) -> list[bytes]:
-        """Keyed files and the closure's."""
-        return [*self.files, *closure.watched(self.memo, self.shape.roots)[0]]
 
 
 class Lookup:
@@ -102,14 +99,13 @@ class Lookup:
         if isinstance(toolchain, Refusal) or toolchain.identity != seen.toolchain:
             return None
         try:
-            if _stamp(seen.all_files()) != seen.stamp:
+            if _stamp(seen.files) != seen.stamp:
                 return None
         except OSError:
             return None
-        absent = closure.watched(seen.memo, seen.shape.roots)[1]
-        if any(os.access(path, os.F_OK) for path in (*seen.absent, *absent)):
+        if any(os.access(path, os.F_OK) for path in seen.absent):
             return None
-        return self._store.entry(seen.memo.key)
+        return self._store.entry(seen.key)
 
     def _decide_anew(self, asker: Asker, toolchain: Toolchain | Refusal) -> Decision:
         request = asker.request
@@ -167,20 +163,22 @@ class Lookup:
         """Keep the answer, if the identities of its files can be trusted to change with their contents."""
         if missed.seen_id not in self._asked:
             # In a fresh target most calls come once: finding out whether an answer will stand costs more than it gives.
-            if len(self._asked) >= SEEN_CAPACITY:
+            if len(self._asked) >= _ASKED_CAPACITY:
                 self._asked.clear()
             self._asked.add(missed.seen_id)
             return
         if any(item.kind == InputKind.ENV and item.name + b"=" in _NOISE for item in memo.inputs):
             return  # the id of the call leaves these out, and this crate has one of them in it
-        files = tuple(self._one_copy(path) for path in missed.inputs.files)
-        seen = Seen(missed.shape, missed.toolchain.identity, files, tuple(missed.inputs.absent), memo, b"")
+        present, absent = closure.watched(memo, missed.shape.roots)
+        files = tuple(self._one_copy(path) for path in (*missed.inputs.files, *present))
+        must_be_absent = (*missed.inputs.absent, *absent)
+        seen = Seen(missed.shape, missed.toolchain.identity, files, must_be_absent, memo.key, b"")
         try:
-            for path in seen.all_files():
+            for path in files:
                 found = os.stat(path)
                 if self._digests.known(found) is None and not _settled(found):
                     return
-            seen.stamp = _stamp(seen.all_files())
+            seen.stamp = _stamp(files)
         except OSError:
             return
         self._seen[missed.seen_id] = seen

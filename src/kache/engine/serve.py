@@ -14,6 +14,7 @@ from kache.engine.decisions import Found, Shape
 from kache.engine.requests import environment
 from kache.ipc.protocol import Hit, Request
 from kache.store.local import LocalStore, RestoreHow, RestoreMethod
+from kache.util.new_file import make_way
 
 _SHARED = (Role.RLIB,)
 """What nothing writes in place: rustc replaces it by a new inode. All else is private, dated now: cargo dates
@@ -104,4 +105,5 @@ def _write_dep_info(entry: Entry, shape: Shape, request: Request) -> None:
     env = environment(request) if b"# env-dep:" in entry.dep_info else None
     with open(staged, "wb") as file:
         file.write(depinfo.fill(entry.dep_info, shape.roots.pairs(), env))
-    os.replace(staged, path)
+    make_way(path)
+    os.rename(staged, path)

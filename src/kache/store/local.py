@@ -200,6 +200,14 @@ class LocalStore:
             return
         _log.warning("blob %s was missing or altered: dropped, entries: %d", digest.hex()[:16], len(keys))
 
+    def check_blob(self, digest: bytes) -> None:
+        """Look at a blob now, so that a restore need not: one that other hands touched is hashed.
+
+        What is found broken is left to the restore that needs it.
+        """
+        with contextlib.suppress(StoreError, OSError):
+            self._blobs.checked(digest)
+
     def blob_date_ns(self, digest: bytes) -> int:
         """When the content of a blob was made: the date of the file it was taken from, ns since the Unix epoch.
 
