@@ -36,9 +36,13 @@ class Served:
     copied_bytes: int = 0
 
 
-def heavy_bytes(entry: Entry) -> int:
-    """What restoring may have to read: private outputs are copied, shared ones hashed if other hands touched them."""
-    return sum(artifact.size for artifact in entry.artifacts)
+def heavy_bytes(entry: Entry, store: LocalStore) -> int:
+    """What restoring has to read: private outputs are copied, shared ones hashed if other hands touched them."""
+    return sum(
+        artifact.size
+        for artifact in entry.artifacts
+        if _how(artifact, entry) is RestoreHow.PRIVATE or not store.is_checked(artifact.digest)
+    )
 
 
 def _how(artifact: Artifact, entry: Entry) -> RestoreHow:

@@ -173,6 +173,13 @@ class Blobs:
             return found
         return self._check_slowly(digest, self.path(digest), found)
 
+    def is_checked(self, digest: bytes) -> bool:
+        """Whether `checked` would go by stat alone, and memory."""
+        try:
+            return self._known.get(digest) == BlobState.of(os.lstat(self.path(digest)))
+        except OSError:
+            return False
+
     def stat(self, digest: bytes) -> os.stat_result:
         """The blob's stat, right or not.
 

@@ -200,6 +200,10 @@ class LocalStore:
             return
         _log.warning("blob %s was missing or altered: dropped, entries: %d", digest.hex()[:16], len(keys))
 
+    def is_checked(self, digest: bytes) -> bool:
+        """Whether a blob is as it was when its content was last known to be right: nothing has to be hashed."""
+        return self._blobs.is_checked(digest)
+
     def check_blob(self, digest: bytes) -> None:
         """Look at a blob now, so that a restore need not: one that other hands touched is hashed.
 
