@@ -17,7 +17,6 @@ import pytest
 
 from kache.ipc.protocol import Busy
 from tests.support import processes
-from tests.support.checkout import Checkout
 from tests.support.installation import Installation
 from tests.support.marks import as_root
 from tests.support.projects import chain, hello, lib, slow
@@ -415,66 +414,3 @@ def test_a_build_in_another_mount_namespace_is_not_served_by_it(box: Sandbox) ->
     box.calls().expect(misses=1, hits=0)
     third = box.checkout("third", lib("pub fn other() -> u8 { 9 }"))
     third.build().expect(hits=1, misses=0)
-
-
-# ---- the same thing at the same time
-
-
-def together(*checkouts: Checkout) -> None:
-    for process in [checkout.start("build") for checkout in checkouts]:
-        ended(process)
-
-
-def test_two_compiles_of_the_same_thing_run_rustc_once(box: Sandbox) -> None:
-    """Guards single flight: the second waits for the first and gets its outputs, with its own paths."""
-    watched = Slow(box)
-    checkouts = [box.checkout("a", slow(1.5)), box.checkout("the/second", slow(1.5))]
-    together(*checkouts)
-    calls = box.calls()
-    calls.expect(misses="sleeper slow", hits=None, dups=None)
-    assert len(calls.hits) + len(calls.dups) == 2 and "slow" in [call.crate for call in calls.dups], calls
-    assert watched.words() == ["start", "end"]
-    for checkout in checkouts:
-        checkout.fresh()
-        checkout.same_bytes_as_plain()
-
-
-@pytest.mark.parametrize("edited", ["slow/src/lib.rs", "slow/src/inner.rs"], ids=["root", "module"])
-def test_different_edits_of_one_crate_do_not_wait_for_each_other(box: Sandbox, edited: str) -> None:
-    """Guards parallel worktrees: two versions of a crate compile at once, though all their keys know is the same.
-
-    The macro sleeps before rustc has written dep-info: what earlier compiles read has to tell the two apart.
-    """
-    watched = Slow(box)
-    files = slow(1.5, "mod inner;") | {"slow/src/inner.rs": ""}
-    box.checkout("zero", files).build()
-    watched.log.unlink()
-    checkouts = [
-        box.checkout(name, files | {edited: files[edited] + f"pub fn {name}() {{}}\n"}) for name in ("one", "other")
-    ]
-    together(*checkouts)
-    assert watched.words() == ["start", "start", "end", "end"]
-    box.calls().expect(hits="sleeper sleeper", misses=None)
-
-
-def test_a_failed_leader_does_not_fail_those_who_waited(box: Sandbox) -> None:
-    """Guards single flight against errors: each caller gets rustc's own answer."""
-    broken = slow(1.5, "pub fn f() -> u32 { undefined }")
-    checkouts = [box.checkout("a", broken), box.checkout("second", broken)]
-    for process in [checkout.start("build") for checkout in checkouts]:
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == 101 and "E0425" in stderr
-
-
-def test_a_leader_that_is_killed_leaves_its_place(box: Sandbox) -> None:
-    """Guards single flight against kill -9: who waited compiles by itself."""
-    watched = Slow(box)
-    box.checkout("zero", slow(3)).build("-p", "sleeper")
-    first, second = box.checkout("a", slow(3)).start("build"), None
-    watched.rustc()
-    second = box.checkout("second", slow(3)).start("build")
-    time.sleep(1)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate(timeout=30)
-    ended(second)
-    assert watched.words() == ["start", "start", "end"]
