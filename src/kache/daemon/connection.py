@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         if self._token is None or done.token != self._token:
             raise ProtocolError("DONE for no compile of this connection")
         self._token = None
-        self._engine.expect(done.token)
+        self._engine.expect(done)
         self._spawn(self._record(done))
 
     def _question(self, decision: Answered | Asked) -> None:

@@ -27,7 +27,7 @@ from kache.engine.builds import Build, Builds
 from kache.engine.configs import Configs
 from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
 from kache.engine.lookup import Lookup, trace_of
-from kache.engine.record import NotStoredError, Recorder, identity_of, labelled
+from kache.engine.record import Moments, NotStoredError, Recorder, identity_of, labelled, outputs_at_end
 from kache.engine.requests import environment
 from kache.engine.serve import Served, serve
 from kache.engine.warm_start.place import Placed, is_virgin
@@ -70,15 +70,17 @@ class Compile:
     Attributes:
         call: whose it is.
         missed: what was looked up.
-        started_ns: the filesystem's clock when it started.
-        identities: keyed files as they were then.
-        stem: path of its outputs without extensions, for links that come right after it.
+        around: what was seen when it started and when it ended.
     """
 
     call: Call
     missed: Missed
-    started_ns: int
-    identities: list[tuple[bytes, tuple[int, ...]]]
+    around: Moments
+
+    @property
+    def started_ns(self) -> int:
+        """The filesystem's clock when it started."""
+        return self.around.started_ns
 
 
 class Engine:
@@ -254,7 +256,7 @@ class Engine:
         started_ns = self._now_on_disk()
         identities = [(path, identity_of(os.stat(path))) for path in missed.inputs.files]
         self._next_token = (self._next_token + 1) & 0x7FFFFFFFFFFFFFFF
-        self._compiles[self._next_token] = Compile(call, missed, started_ns, identities)
+        self._compiles[self._next_token] = Compile(call, missed, Moments(started_ns, identities))
         roots, invocation = missed.around.roots, missed.call
         compilers = [invocation.compiler] + ([invocation.wrapped_rustc] if invocation.wrapped_rustc else [])
         # Before the caller's own arguments: where both remap a path, the caller's flag wins.
@@ -282,11 +284,12 @@ class Engine:
         """A compile handed out and not finished."""
         return self._compiles.get(token)
 
-    def expect(self, token: int) -> None:
-        """Its rustc has ended and `finish` will come: links that read its outputs wait."""
-        compile_ = self._compiles.get(token)
+    def expect(self, done: Done) -> None:
+        """A rustc has ended and `finish` will come: links that read its outputs wait, and those may not change."""
+        compile_ = self._compiles.get(done.token)
         if compile_ is not None:
             self.pending.add(_stem(compile_.missed))
+            compile_.around.outputs = outputs_at_end(done)
 
     def abandon(self, token: int) -> None:
         """The launcher is gone: nothing will come of this compile."""
@@ -308,7 +311,7 @@ class Engine:
     def _record(self, compile_: Compile, done: Done) -> Entry | None:
         missed, reason, outcome, entry = compile_.missed, "", Outcome.MISS, None
         try:
-            entry = self._recorder.record(missed, done, compile_.started_ns, compile_.identities)
+            entry = self._recorder.record(missed, done, compile_.around)
             self._note_shared(entry)
         except NotStoredError as error:
             reason = error.reason

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -15,7 +16,7 @@ from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.closure import ClosureMaker, InputChangedError
 from kache.compilers.rustc.outputs import debug_files, read_messages, role_of
 from kache.core.digest import hash_parts
-from kache.core.entry import Artifact, Entry, InputKind, InputMemo, MemoInput, Role
+from kache.core.entry import Artifact, Entry, FileIdentity, InputKind, InputMemo, MemoInput, Role
 from kache.core.outcome import Reason
 from kache.engine.decisions import Missed
 from kache.errors import OutputChangedError
@@ -29,6 +30,21 @@ _SHOWN_VALUE_BYTES = 200
 
 Identity = tuple[bytes, tuple[int, ...]]
 """A path, and what `identity_of` says of it."""
+
+
+@dataclass(slots=True)
+class Moments:
+    """What was seen when a compile started and when it ended.
+
+    Attributes:
+        started_ns: the filesystem's clock when it started.
+        keyed: keyed files with their identity before it started.
+        outputs: linked outputs (absolute paths) as they were when its end was reported; empty where its launcher waits.
+    """
+
+    started_ns: int
+    keyed: Sequence[Identity]
+    outputs: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
 
 
 class NotStoredError(Exception):
@@ -52,14 +68,13 @@ class Recorder:
     store: LocalStore
     digests: FileDigests
 
-    def record(self, missed: Missed, done: Done, started_ns: int, identities: Sequence[Identity]) -> Entry:
+    def record(self, missed: Missed, done: Done, around: Moments) -> Entry:
         """Store the outputs of one compile.
 
         Args:
             missed: the call.
             done: how it ended.
-            started_ns: the filesystem's clock when it started.
-            identities: keyed files with their identity before it started.
+            around: what was seen when it started and when it ended.
 
         Returns:
             The entry.
@@ -71,7 +86,8 @@ class Recorder:
         if done.wait_status != 0:
             killed = os.WIFSIGNALED(done.wait_status)
             raise NotStoredError(Reason.COMPILER_KILLED if killed else Reason.COMPILE_FAILED)
-        self._check_keyed_files(missed, identities)
+        started_ns = around.started_ns
+        self._check_keyed_files(missed, around.keyed)
         messages = read_messages(done.stderr)
         if messages.has_more_files:
             raise NotStoredError(Reason.EXTRA_OUTPUT)
@@ -89,7 +105,7 @@ class Recorder:
             raise NotStoredError(Reason.NATIVE_INPUT, "a source has the assembler read a file")
         staged: list[Staged] = []
         try:
-            artifacts, tied = self._stage(missed, outputs, staged)
+            artifacts, tied = self._stage(missed, outputs, staged, around.outputs)
             template = depinfo.template(text, missed.around.roots.pairs())
             inputs = maker.finish(info, tied=tied, has_diagnostics=messages.has_diagnostics)
             entry = self._entry(missed, done, artifacts, (dep_info_path, template), inputs)
@@ -143,7 +159,11 @@ class Recorder:
         return outputs, dep_info_path
 
     def _stage(
-        self, missed: Missed, outputs: Sequence[tuple[bytes, Role]], staged: list[Staged]
+        self,
+        missed: Missed,
+        outputs: Sequence[tuple[bytes, Role]],
+        staged: list[Staged],
+        ended: Mapping[bytes, tuple[int, ...]],
     ) -> tuple[tuple[Artifact, ...], set[bytes]]:
         roots = missed.around.roots
         needles = roots.needles() if missed.remapped else ()
@@ -155,6 +175,8 @@ class Recorder:
             except FileNotFoundError as error:
                 raise NotStoredError(Reason.MISSING_OUTPUT, os.fsdecode(path)) from error
             staged.append(item)
+            if path in ended and ended[path] != content_identity(item.identity):
+                raise NotStoredError(Reason.OUTPUT_CHANGED, os.fsdecode(path))  # stripped, say, before we came to it
             for needle in item.found:
                 tied.update(root.placeholder for root in roots.tied_to(needle))
             name = os.path.basename(path).decode("utf-8", "surrogateescape")
@@ -184,6 +206,21 @@ class Recorder:
             stderr=roots.to_template(done.stderr, json=call.json_errors),
             links=tuple(name.rpartition(b".")[0].decode("utf-8", "surrogateescape") for name in links),
         )
+
+
+def outputs_at_end(done: Done) -> dict[bytes, tuple[int, ...]]:
+    """What rustc left, seen the moment its end was reported: later cargo's user may change it in place."""
+    seen = {}
+    for path, emit in read_messages(done.stderr).artifacts:
+        if emit == "link":
+            with contextlib.suppress(OSError):
+                seen[path] = content_identity(FileIdentity.of(os.stat(path)))
+    return seen
+
+
+def content_identity(identity: FileIdentity) -> tuple[int, ...]:
+    """Inode, size and mtime: a second link moves only ctime."""
+    return (identity.ino, identity.size, identity.mtime_ns)
 
 
 def cache_key(weak_key: bytes, inputs: Sequence[MemoInput]) -> bytes:
