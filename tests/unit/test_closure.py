@@ -136,7 +136,7 @@ def test_a_noted_file_is_known_until_it_changes(tmp_path: Path) -> None:
     from kache.core.entry import FileIdentity
 
     path = tmp_path / "f"
-    path.write_text("one")
+    path.write_text("one" * 10_000)
     digests = FileDigests()
     digests.note(FileIdentity.of(path.stat()), b"d" * 32)
     assert digests.digest(bytes(path)) == b"d" * 32

@@ -23,7 +23,7 @@ CAPACITY = 200_000
 _pack = struct.Struct("<qqq").pack
 _unpack = struct.Struct("<qqq").unpack
 _ASK_BYTES = 1 << 14
-"""Smaller files are hashed as quickly as a row is read."""
+"""Smaller files are hashed as quickly as a row is read: they are neither asked for nor saved."""
 Saved = Callable[[FileIdentity], "Digest | None"]
 
 
@@ -76,7 +76,7 @@ class FileDigests:
         """Remember a digest, whatever was known of that file; a fresh one is handed out by `unsaved`."""
         number = identity.dev << 64 | identity.ino
         self._known[number] = _pack(identity.size, identity.mtime_ns, identity.ctime_ns) + digest
-        if fresh:
+        if fresh and identity.size >= _ASK_BYTES:
             self._fresh.add(number)
         if len(self._known) > CAPACITY:
             self._forget_oldest()
