@@ -18,7 +18,8 @@ def box(tmp_path: Path) -> CliBox:
 
 def test_stats_of_no_store_is_all_zero_and_makes_none(box: CliBox) -> None:
     data = box.data("stats")
-    assert set(data["outcomes"]) == {"local_hit", "prefetch_hit", "remote_hit", "dup", "miss", "passthrough", "error"}
+    asked = {"local_hit", "prefetch_hit", "remote_hit", "dup", "seeded", "miss", "passthrough", "error"}
+    assert set(data["outcomes"]) == asked
     assert set(data["outcomes"].values()) == {0}
     assert data["restore"] == {"linked_bytes": 0, "cloned_bytes": 0, "copied_bytes": 0}
     assert not box.cache_dir.exists()

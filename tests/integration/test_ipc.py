@@ -105,12 +105,16 @@ def stand_in(box: LauncherBox, monkeypatch: pytest.MonkeyPatch, shell: str) -> N
 def test_start_waits_until_it_answers(box: LauncherBox, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(box, monkeypatch, f'echo "$@|$CARGO|$PWD" > {box.root}/started; umask >> {box.root}/started')
 
+    def nobody(_: Conversation) -> object:
+        """What answers before the start: then there would be nothing to start."""
+        return None
+
     def late(talk: Conversation) -> object:
         while not (box.root / "started").exists():
             pass
         return replying({"pid": 1})(talk)
 
-    with box.engine(late):
+    with box.engine(nobody, late):
         lifecycle.start_daemon({**box.env, "CARGO": "x"})
     told, mask = (box.root / "started").read_text().splitlines()
     assert told.startswith("-I -m kache.daemon --launcher-version ")
