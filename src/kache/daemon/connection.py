@@ -14,8 +14,8 @@ from kache import __version__
 from kache.compilers.rustc.key_inputs import PendingRecord
 from kache.config import paths
 from kache.core.outcome import Outcome, Reason
+from kache.engine.calls import Call
 from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Passed
-from kache.engine.engine import Call
 from kache.engine.requests import environment_text
 from kache.engine.serve import Served, heavy_bytes
 from kache.engine.single_flight import Flight

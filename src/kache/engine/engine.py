@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from kache.config.load import Config
 from kache.core.digest import Digest
 from kache.core.entry import Entry, Event, FileIdentity, Role
 from kache.core.outcome import Outcome, Reason
-from kache.engine.builds import Build, Builds
+from kache.engine.builds import Builds
+from kache.engine.calls import Call, Compile
 from kache.engine.configs import Configs
 from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
 from kache.engine.lookup import Lookup, trace_of
@@ -44,43 +44,6 @@ TOOLCHAINS_NAME = "toolchains"
 MAX_SHARED = 1024
 WAIT = 1
 """Flag of RUN: after DONE the launcher waits until the engine closes the connection."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One call on its way through the engine.
-
-    Attributes:
-        request: what the launcher sent.
-        at_ns: when it came, ns since the Unix epoch.
-        clock: the same on the monotonic clock, seconds.
-        build: the cargo command it belongs to.
-    """
-
-    request: Request
-    at_ns: int
-    clock: float
-    build: Build
-
-
-@dataclass(slots=True)
-class Compile:
-    """A compile handed out.
-
-    Attributes:
-        call: whose it is.
-        missed: what was looked up.
-        around: what was seen when it started and when it ended.
-    """
-
-    call: Call
-    missed: Missed
-    around: Moments
-
-    @property
-    def started_ns(self) -> int:
-        """The filesystem's clock when it started."""
-        return self.around.started_ns
 
 
 class Engine:

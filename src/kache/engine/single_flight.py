@@ -18,8 +18,8 @@ from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
 from kache.core.digest import Digest
 from kache.core.entry import InputKind, InputMemo
+from kache.engine.calls import Compile
 from kache.engine.decisions import Missed
-from kache.engine.engine import Compile
 from kache.errors import StoreError
 
 _POLL_S = 0.005
