@@ -6,7 +6,6 @@ What is not understood gives None: then nothing is placed, and cargo goes on as 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +131,8 @@ def _identity(manifest: dict[str, Any]) -> Digest:
 
 
 def _read(path: bytes) -> dict[str, Any]:
+    import tomllib  # 3 ms that only a warm start pays
+
     with open(path, "rb") as file:
         return tomllib.load(file)
 

@@ -197,6 +197,7 @@ def _run_loop(config: Config, store: LocalStore, listener: socket.socket) -> boo
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(lambda _, context: log.error("%(message)s", context, exc_info=context.get("exception")))
     try:
+        store.watch_writes()
         server = Server(config, store, loop)
         log.info("serving %s on %s as pid %d", config.cache_dir, config.socket_path, os.getpid())
         loop.run_until_complete(server.serve(listener))

@@ -169,9 +169,12 @@ class Recorder:
         needles = roots.needles() if missed.remapped else ()
         artifacts: list[Artifact] = []
         tied: set[bytes] = set()
+        libraries = {path.removesuffix(b".rlib") for path, role in outputs if role == Role.RLIB}
         for path, role in outputs:
+            # An rlib holds the very metadata file that lies beside it.
+            searched = () if role == Role.RMETA and path.removesuffix(b".rmeta") in libraries else needles
             try:
-                item = self.store.stage(path, share=role in _SHAREABLE, needles=needles)
+                item = self.store.stage(path, share=role in _SHAREABLE, needles=searched)
             except FileNotFoundError as error:
                 raise NotStoredError(Reason.MISSING_OUTPUT, os.fsdecode(path)) from error
             staged.append(item)

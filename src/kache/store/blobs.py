@@ -20,6 +20,7 @@ from typing import NamedTuple
 from kache.errors import BlobBrokenError
 from kache.store import hashing
 from kache.store.index import Index
+from kache.store.write_watch import MIN_BYTES, WriteWatch
 from kache.util import processes
 from kache.util.lru import Lru
 
@@ -70,6 +71,11 @@ class Blobs:
         self.device = os.stat(self.directory).st_dev
         self.placed_count = 0
         self.links = threading.RLock()
+        self._watch: WriteWatch | None = None
+
+    def watch_writes(self) -> None:
+        """Have the kernel tell of writes to shared blobs; for a process that lives long."""
+        self._watch = WriteWatch.start(self.directory)
 
     def path(self, digest: bytes) -> bytes:
         """Where a blob is, there or not."""
@@ -169,16 +175,35 @@ class Blobs:
             BlobBrokenError: it is missing, unknown to the index, or altered. Nothing has been removed.
         """
         found = self.stat(digest)
-        if self._known.get(digest) == BlobState.of(found):
+        return found if self._is_known(digest, found) else self._check_slowly(digest, self.path(digest), found)
+
+    def checked_for_link(self, digest: bytes) -> os.stat_result:
+        """As `checked`; from now on the kernel tells whether the names that others get of it are written through.
+
+        Raises:
+            BlobBrokenError: as `checked`.
+        """
+        found = self.checked(digest)
+        if self._watch is None or found.st_size < MIN_BYTES or not self._watch.add(self.path(digest), found.st_ino):
             return found
-        return self._check_slowly(digest, self.path(digest), found)
+        return self.checked(digest)  # what happened before the watch began
 
     def is_checked(self, digest: bytes) -> bool:
         """Whether `checked` would go by stat alone, and memory."""
         try:
-            return self._known.get(digest) == BlobState.of(os.lstat(self.path(digest)))
+            return self._is_known(digest, os.lstat(self.path(digest)))
         except OSError:
             return False
+
+    def _is_known(self, digest: bytes, found: os.stat_result) -> bool:
+        """Whether a blob is as it was, but for names it got or lost while we watched that nobody writes to it."""
+        known, now = self._known.get(digest), BlobState.of(found)
+        if known is None or known == now:
+            return known is not None
+        if known[:2] != now[:2] or self._watch is None or not self._watch.is_unwritten(found.st_ino):
+            return False
+        self.remember(digest, now)
+        return True
 
     def stat(self, digest: bytes) -> os.stat_result:
         """The blob's stat, right or not.

@@ -204,6 +204,13 @@ class LocalStore:
         """Whether a blob is as it was when its content was last known to be right: nothing has to be hashed."""
         return self._blobs.is_checked(digest)
 
+    def watch_writes(self) -> None:
+        """Have the kernel tell of writes to linked blobs, so that a name less is no reason to hash one again.
+
+        For a process that lives long: it takes 1 ms, and open watches.
+        """
+        self._blobs.watch_writes()
+
     def check_blob(self, digest: bytes) -> None:
         """Look at a blob now, so that a restore need not: one that other hands touched is hashed.
 

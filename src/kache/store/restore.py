@@ -87,7 +87,7 @@ def _must(made: Restored | None, digest: bytes) -> Restored:
 def _link(blobs: Blobs, digest: bytes, target: bytes, mode: int) -> Restored | None:
     """Make the target one more name of the blob; None if it cannot be."""
     with blobs.links:
-        found = blobs.checked(digest)
+        found = blobs.checked_for_link(digest)
         if stat.S_IMODE(found.st_mode) != mode or found.st_uid != os.geteuid() or _is_ahead(found):
             return None
         path = blobs.path(digest)

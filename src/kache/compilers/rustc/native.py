@@ -7,7 +7,6 @@ and cannot be followed makes the call a passthrough.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -197,16 +196,15 @@ def _which(program: bytes, env: Mapping[bytes, bytes], cwd: bytes, passed: list[
     if b"/" in program:
         path = os.path.join(cwd, program)
         return path if os.path.isfile(path) else None
-    found = shutil.which(os.fsdecode(program), path=os.fsdecode(env.get(b"PATH", b"")))
-    if found is None:
-        return None
+    missing: list[bytes] = []
     for directory in _path_dirs(env):
         path = os.path.join(cwd, directory, program)
-        if path == os.path.join(cwd, os.fsencode(found)):
-            break
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            passed += missing
+            return path
         if not os.path.lexists(path):
-            passed.append(path)
-    return os.path.join(cwd, os.fsencode(found))
+            missing.append(path)
+    return None
 
 
 def _is_library(name: bytes) -> bool:

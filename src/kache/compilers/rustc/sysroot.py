@@ -27,6 +27,17 @@ class Content:
     watch: tuple[bytes, ...]
 
 
+def sysroot_around(program: bytes) -> bytes:
+    """The sysroot a program lies in, empty if that cannot be told without asking it.
+
+    rustc takes the directory above that of the driver it was loaded with: certain where just one lies beside `bin`.
+    """
+    root = os.path.dirname(os.path.dirname(program))
+    drivers = [root + b"/lib/" + name for name in _names(root + b"/lib") if name.startswith(b"librustc_driver")]
+    is_whole = program.startswith(root + b"/bin/") and os.path.isdir(root + b"/lib/rustlib")
+    return root if is_whole and len(drivers) == 1 and not os.path.islink(drivers[0]) else b""
+
+
 def find_drivers(sysroot: bytes, library_path: bytes) -> list[bytes]:
     """Every librustc_driver the dynamic loader could take, in its order.
 

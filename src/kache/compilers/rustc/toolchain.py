@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from kache.compilers.rustc.invocation import Refusal, is_rustc_name, program_stem
-from kache.compilers.rustc.sysroot import find_drivers, read_content
+from kache.compilers.rustc.sysroot import find_drivers, read_content, sysroot_around
 from kache.core.digest import Digest, hash_file, hash_parts
 from kache.core.entry import FileIdentity
 from kache.core.outcome import Reason
@@ -209,7 +209,8 @@ class Toolchains:
         is_clippy = program_stem(binary) == b"clippy-driver"
         as_rustc = [binary, b"--rustc"] if is_clippy else [binary]
         verbose = _run([*as_rustc, b"-vV"], env, cwd).decode()
-        sysroot = _run([*as_rustc, b"--print", b"sysroot"], env, cwd).rstrip(b"\n")
+        sysroot = b"" if loader else sysroot_around(binary)
+        sysroot = sysroot or _run([*as_rustc, b"--print", b"sysroot"], env, cwd).rstrip(b"\n")
         host, release = _facts(verbose)
         drivers = find_drivers(sysroot, env.get(b"LD_LIBRARY_PATH", b""))
         if loader:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import Mapping
 
 from kache.compilers.file_digests import FileDigests
@@ -35,6 +34,8 @@ _ENV_MORE = (b"HOST_", b"SDKROOT", b"PROTOC", b"LLVM_", b"BINDGEN_", b"CRATE_CC"
 
 def identity(env: Mapping[bytes, bytes], digests: FileDigests) -> Digest:
     """Digest of the system, of the programs PATH leads to, by content, and of the variables that steer them."""
+    import shutil  # 5 ms, of compression libraries
+
     parts = [platform.system().encode(), platform.machine().encode()]
     path = os.fsdecode(env.get(b"PATH", b""))
     for program in (*_PROGRAMS, *_PROGRAMS_MORE):
