@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
                 self._send(Wait(_COPY_WAIT_S))
                 self._spawn(self._seed_first(call, decision))
             else:
-                self._question(decision)
+                self._question(call, decision)
         elif isinstance(decision, Missed):
             if self._server.flights.knows(decision):
                 self._send(Wait(int(self._server.flights.limit_s(decision)) + _MARGIN_S))
@@ -189,8 +189,8 @@ class Connection(asyncio.Protocol):
         self._engine.expect(done)
         self._spawn(self._record(done))
 
-    def _question(self, decision: Answered | Asked) -> None:
-        self._server.freshen()
+    def _question(self, call: Call, decision: Answered | Asked) -> None:
+        self._server.prepare(call.build)
         if isinstance(decision, Answered):
             self._send(decision.hit, close=True)
         else:
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
 
     async def _seed_first(self, call: Call, decision: Answered | Asked) -> None:
         await self._server.in_thread(self._engine.seed, call)
-        self._question(decision)
+        self._question(call, decision)
 
     async def _after_pending(self, call: Call, pending: PendingRecord) -> None:
         decision: Decision = Passed(Reason.INTERNAL_ERROR, "waiting for a record", outcome=Outcome.ERROR)

@@ -22,6 +22,7 @@ from kache.config import paths
 from kache.config.load import Config
 from kache.daemon.connection import Connection
 from kache.daemon.services import capture, flush, idle_exit, self_restart, store_care
+from kache.engine.builds import Build
 from kache.engine.engine import Engine
 from kache.engine.single_flight import SingleFlight
 from kache.errors import CacheDirError
@@ -60,7 +61,7 @@ class Server:
         self._stop = asyncio.Event()
         self._recorded = asyncio.Event()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="kache")
-        self._freshening: asyncio.Future[None] | None = None
+        self._preparing: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- for connections
@@ -73,10 +74,10 @@ class Server:
         """Run blocking work beside the loop."""
         return await self.loop.run_in_executor(self._pool, work, *arguments)
 
-    def freshen(self) -> None:
-        """A build begins: look at blobs its restores may want, beside the loop and one at a time."""
-        if self._freshening is None or self._freshening.done():
-            self._freshening = self.loop.run_in_executor(self._pool, self.engine.freshen)
+    def prepare(self, build: Build) -> None:
+        """A build begins: make ready what its restores may want, beside the loop and one at a time."""
+        if self._preparing is None or self._preparing.done():
+            self._preparing = self.loop.run_in_executor(self._pool, self.engine.preparation.run, build)
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task until it ends, and log what it died of."""

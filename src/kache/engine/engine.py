@@ -20,13 +20,14 @@ from kache.compilers.rustc.key_inputs import PendingRecord
 from kache.compilers.rustc.outputs import existing_outputs
 from kache.config.load import Config
 from kache.core.digest import Digest
-from kache.core.entry import Entry, Event, FileIdentity, Role
+from kache.core.entry import Entry, Event, FileIdentity
 from kache.core.outcome import Outcome, Reason
 from kache.engine.builds import Builds
 from kache.engine.calls import Call, Compile
 from kache.engine.configs import Configs
 from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
 from kache.engine.lookup import Lookup, trace_of
+from kache.engine.preparation import Preparation
 from kache.engine.record import Moments, NotStoredError, Recorder, identity_of, labelled, outputs_at_end
 from kache.engine.requests import environment
 from kache.engine.serve import Served, serve
@@ -41,7 +42,6 @@ from kache.util import atomic
 log = logging.getLogger("kache")
 CLOCK_NAME = "clock"
 TOOLCHAINS_NAME = "toolchains"
-MAX_SHARED = 1024
 WAIT = 1
 """Flag of RUN: after DONE the launcher waits until the engine closes the connection."""
 
@@ -60,7 +60,7 @@ class Engine:
         self.configs = Configs()
         self.pending: set[bytes] = set()
         self.traces = Traces()
-        self._shared: dict[Digest, None] = {}
+        self.preparation = Preparation(store)
         self.warm_start = WarmStart(store, self.digests, self.traces)
         self.broken = False
         self._clock_path = os.fsencode(cache_dir / CLOCK_NAME)
@@ -125,7 +125,7 @@ class Engine:
         except Exception:
             log.exception("restore failed")
             return Passed(Reason.INTERNAL_ERROR, "", found.entry.crate_name, found.entry.unit_kind, Outcome.ERROR)
-        self._note_shared(found.entry)
+        self.preparation.note(call.build, found.entry)
         if found.trace is not None:
             self._trace(call, found.trace)
         self._add_event(
@@ -140,23 +140,6 @@ class Engine:
             entry_key=found.entry.key,
         )
         return served
-
-    def freshen(self) -> None:
-        """Look at the shared blobs of recent builds: a build in a fresh target begins, so their other links are gone.
-
-        Unlinking moved their ctime, and only a new hash tells that nothing else did. cargo's first steps keep one core
-        busy; blocks, so the daemon calls it in a worker thread.
-        """
-        for digest in list(self._shared):
-            self.store.check_blob(digest)
-
-    def _note_shared(self, entry: Entry) -> None:
-        for artifact in entry.artifacts:
-            if artifact.role is Role.RLIB:
-                self._shared.pop(artifact.digest, None)
-                self._shared[artifact.digest] = None
-        while len(self._shared) > MAX_SHARED:
-            self._shared.pop(next(iter(self._shared)), None)
 
     def wants_seed(self, call: Call) -> bool:
         """Whether this is cargo's first question in a target it has never built in."""
@@ -275,7 +258,7 @@ class Engine:
         missed, reason, outcome, entry = compile_.missed, "", Outcome.MISS, None
         try:
             entry = self._recorder.record(missed, done, compile_.around)
-            self._note_shared(entry)
+            self.preparation.note(compile_.call.build, entry)
         except NotStoredError as error:
             reason = error.reason
             log.info("not stored %s: %s %s", missed.call.crate_name, error.reason, error.detail)

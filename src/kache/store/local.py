@@ -12,7 +12,7 @@ from pathlib import Path
 from kache.core.entry import Artifact, Entry, Event, FileIdentity, InputMemo
 from kache.core.unit import UnitSet
 from kache.errors import BlobBrokenError, CacheDirError, StoreError
-from kache.store import collect, event_log, file_digests, recording, restore, staging, unit_sets, verify
+from kache.store import collect, event_log, file_digests, ready_copies, recording, restore, staging, unit_sets, verify
 from kache.store.blobs import Blobs
 from kache.store.collect import GcReport
 from kache.store.index import Index
@@ -42,6 +42,7 @@ class LocalStore:
     def __init__(self, index: Index, blobs: Blobs) -> None:
         self._index = index
         self._blobs = blobs
+        self._ready = ready_copies.ReadyCopies(blobs)
         self._lookup = Lookup(index)
         self._verifier = verify.Verifier(index, blobs)
 
@@ -79,6 +80,7 @@ class LocalStore:
         """
         with contextlib.suppress(StoreError):
             self.flush()
+        self._ready.drop()
         self._index.close()
 
     def flush(self) -> None:
@@ -182,7 +184,7 @@ class LocalStore:
             StoreError: the target cannot be written.
         """
         try:
-            restored = restore.restore(self._blobs, artifact.digest, target, mode=mode, how=how)
+            restored = restore.restore(self._blobs, self._ready, artifact.digest, target, mode=mode, how=how)
         except BlobBrokenError:
             self._drop(artifact.digest)
             raise
@@ -218,6 +220,19 @@ class LocalStore:
         """
         with contextlib.suppress(StoreError, OSError):
             self._blobs.checked(digest)
+
+    def is_large(self, artifact: Artifact) -> bool:
+        """Whether a private copy takes so long that one made beforehand is worth it."""
+        return artifact.size >= ready_copies.MIN_BYTES
+
+    def prepare_copy(self, digest: bytes) -> None:
+        """Make a private copy of a large blob now, so that a restore need not; one thread at a time."""
+        with contextlib.suppress(StoreError, OSError):
+            self._ready.make(digest)
+
+    def drop_copies(self) -> None:
+        """Give up the prepared copies that nobody took."""
+        self._ready.drop()
 
     def blob_date_ns(self, digest: bytes) -> int:
         """When the content of a blob was made: the date of the file it was taken from, ns since the Unix epoch.

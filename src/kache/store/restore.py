@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from kache.core.entry import FileIdentity
 from kache.errors import BlobBrokenError, StoreError
 from kache.store.blobs import Blobs, BlobState
+from kache.store.ready_copies import ReadyCopies, content_of
 from kache.util import copying
-from kache.util.new_file import NewFile, link_over
+from kache.util.new_file import NewFile, link_over, name_unnamed
 
 _CANNOT_LINK = frozenset({errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP})
 _TRIES = 3
@@ -53,7 +54,7 @@ class Restored:
     identity: FileIdentity
 
 
-def restore(blobs: Blobs, digest: bytes, target: bytes, *, mode: int, how: RestoreHow) -> Restored:
+def restore(blobs: Blobs, ready: ReadyCopies, digest: bytes, target: bytes, *, mode: int, how: RestoreHow) -> Restored:
     """Put a blob at a path, as a new inode there; see `LocalStore.restore`.
 
     Raises:
@@ -62,7 +63,7 @@ def restore(blobs: Blobs, digest: bytes, target: bytes, *, mode: int, how: Resto
     """
     try:
         if how is RestoreHow.PRIVATE:
-            return _must(_copy(blobs, digest, target, mode), digest)
+            return _hand_over(blobs, ready, digest, target, mode) or _must(_copy(blobs, digest, target, mode), digest)
         return (
             (_copy(blobs, digest, target, mode, shared=True, only_clone=True) if _would_clone(blobs) else None)
             or _link(blobs, digest, target, mode)
@@ -112,6 +113,28 @@ def _link(blobs: Blobs, digest: bytes, target: bytes, mode: int) -> Restored | N
     return Restored(RestoreMethod.LINKED, after.st_size, FileIdentity.of(after))
 
 
+def _hand_over(blobs: Blobs, ready: ReadyCopies, digest: bytes, target: bytes, mode: int) -> Restored | None:
+    """Make the target a copy that was made beforehand, dated now; None if there is none, or no longer right."""
+    copy = ready.take(digest, os.path.dirname(target))
+    if copy is None:
+        return None
+    try:
+        with blobs.links:
+            checked = blobs.checked(digest)
+        if content_of(checked) != copy.content:
+            return None
+        os.fchmod(copy.fd, mode)
+        os.utime(copy.fd)
+        name_unnamed(copy.fd, target)
+        return Restored(RestoreMethod.COPIED, checked.st_size, FileIdentity.of(os.fstat(copy.fd)))
+    except OSError as error:
+        if error.errno in _CANNOT_LINK:  # across bind mounts or quota projects of one device
+            return None
+        raise
+    finally:
+        os.close(copy.fd)
+
+
 def _copy(
     blobs: Blobs, digest: bytes, target: bytes, mode: int, *, shared: bool = False, only_clone: bool = False
 ) -> Restored | None:
@@ -135,7 +158,7 @@ def _copy(
                     if only_clone:
                         return None
                     copying.copy(fd, new.fd)
-                if _content(os.fstat(fd)) != _content(checked):
+                if content_of(os.fstat(fd)) != content_of(checked):
                     continue
                 os.fchmod(new.fd, mode)
                 if shared and not _is_ahead(checked):
@@ -151,8 +174,3 @@ def _copy(
 def _is_ahead(found: os.stat_result) -> bool:
     """Whether a blob was made while the clock was ahead: with that date everything above it would never be fresh."""
     return found.st_mtime_ns > time.time_ns()
-
-
-def _content(found: os.stat_result) -> tuple[int, int, int]:
-    """What moves when a file's content does (its ctime moves with other links as well)."""
-    return (found.st_ino, found.st_size, found.st_mtime_ns)

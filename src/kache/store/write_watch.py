@@ -28,7 +28,7 @@ MAX_WATCHES = 8192
 MIN_BYTES = 1 << 16
 """Smaller files are hashed faster than they are worth a watch (some 1 KB of kernel memory)."""
 _LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs"})
-"""Every write passes this kernel, and each name of an inode is the inode: neither holds for network and union mounts."""
+"""Every write passes this kernel, and each name of an inode is that inode: not so on network and union mounts."""
 
 
 class WriteWatch:
@@ -53,7 +53,7 @@ class WriteWatch:
         return cls(libc, fd, limit) if fd >= 0 else None
 
     def add(self, path: bytes, inode: int) -> bool:
-        """Watch a file from now on; if that is new, look at the file again: it may have been written to just before."""
+        """Watch a file from now on; true if that is new: look again, it may have been written to just before."""
         with self._lock:
             if inode in self._watch_of:
                 return False
@@ -66,6 +66,7 @@ class WriteWatch:
                 oldest = next(iter(self._inode_of))
                 self._forget(oldest)
                 self._libc.inotify_rm_watch(self._fd, oldest)
+            return True
 
     def is_unwritten(self, inode: int) -> bool:
         """Whether nobody has written to a file since `add`; a file not watched may have been."""

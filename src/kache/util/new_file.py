@@ -11,7 +11,8 @@ from types import TracebackType
 
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _counter = itertools.count()
-_can_name = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
+HAS_UNNAMED = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
+"""Whether there are files without a name that can get one (filesystems may still lack them)."""
 
 
 class NewFile:
@@ -34,7 +35,7 @@ class NewFile:
         self._target = target
         self._temp = b""
         directory = _directory_of(target)
-        if _can_name:
+        if HAS_UNNAMED:
             try:
                 self.fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             except OSError as error:
@@ -59,11 +60,7 @@ class NewFile:
             os.rename(self._temp, self._target)
             self._temp = b""
             return
-        link_over(self._link, self._target)
-
-    def _link(self, name: bytes) -> None:
-        # With a dir_fd Python calls linkat(AT_SYMLINK_FOLLOW), which open(2) names for this; the path is absolute.
-        os.link(b"/proc/self/fd/%d" % self.fd, name, src_dir_fd=self.fd, follow_symlinks=True)
+        name_unnamed(self.fd, self._target)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -72,6 +69,17 @@ class NewFile:
         if self._temp:
             with contextlib.suppress(OSError):
                 os.unlink(self._temp)
+
+
+def name_unnamed(fd: int, target: bytes) -> None:
+    """Give an unnamed file (O_TMPFILE) its name, in place of whatever file has it.
+
+    Raises:
+        OSError: it cannot have it.
+    """
+    # With a dir_fd Python calls linkat(AT_SYMLINK_FOLLOW), which open(2) names for this; the path is absolute.
+    path = b"/proc/self/fd/%d" % fd
+    link_over(lambda name: os.link(path, name, src_dir_fd=fd, follow_symlinks=True), target)
 
 
 def link_over(link: Callable[[bytes], None], target: bytes) -> None:

@@ -17,6 +17,8 @@ QUIET_S = 1.0
 # Down to a little less than the budget: at the limit itself every record would plan an eviction again.
 LEAVE_FREE = 0.1
 SLICE_S = 0.05
+COPIES_S = 10.0
+"""Silence after which copies made for a build are wanted no more."""
 
 
 async def run(server: Server, interval_s: float = 1.0) -> None:
@@ -35,6 +37,8 @@ async def _once(server: Server) -> None:
         await server.in_thread(server.engine.flush)  # what a living build used is known by its events
         report = await server.in_thread(store.gc, int(budget_bytes * (1 - LEAVE_FREE)))
         log.info("evicted %d entries, %d bytes", report.evicted_entries, report.freed_bytes)
+    if time.monotonic() - server.last_touch > COPIES_S:
+        store.drop_copies()
     while not server.engine.in_flight and time.monotonic() - server.last_touch > QUIET_S:
         if not await server.in_thread(store.verify_changed, SLICE_S):
             return
