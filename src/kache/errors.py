@@ -18,10 +18,12 @@ class KacheError(Exception):
     Attributes:
         code: kebab-case id, stable, for scripts and the documentation.
         exit_code: exit status of the command that ends with this error.
+        next_commands: what to run next, for scripts.
     """
 
     code = "error"
     exit_code = 1
+    next_commands: tuple[str, ...] = ()
     default_why = ""
     default_fix = ""
 
@@ -45,6 +47,7 @@ class StoreError(KacheError):
     """The store cannot be used."""
 
     code = "store-unusable"
+    next_commands = ("kache doctor",)
     default_fix = "run kache doctor; builds go on without the cache"
 
 
@@ -52,7 +55,8 @@ class StoreCorruptError(StoreError):
     """The index or a blob does not hold what it must."""
 
     code = "store-corrupt"
-    default_fix = "run kache purge --yes to start an empty store; builds go on without the cache"
+    next_commands = ("kache doctor --verify --repair",)
+    default_fix = "run kache doctor --verify --repair; builds go on without the cache"
 
 
 class StoreVersionError(StoreError):
@@ -67,6 +71,7 @@ class CacheDirError(StoreError):
     """The cache dir cannot be created or written, or is not ours."""
 
     code = "cache-dir-unusable"
+    next_commands = ("kache doctor",)
     default_fix = "make the directory yours and writable, or set KACHE_CACHE_DIR to another one"
 
 
@@ -101,6 +106,7 @@ class DaemonUnreachableError(KacheError):
     """No daemon answers on the socket."""
 
     code = "daemon-unreachable"
+    next_commands = ("kache daemon start", "kache daemon log")
     default_fix = "run kache daemon start; builds go on without it"
 
 
@@ -108,10 +114,49 @@ class ConfigError(KacheError):
     """A configuration value that a command cannot do without is wrong."""
 
     code = "config-invalid"
+    next_commands = ("kache config list",)
+
+
+class ConfigFileError(ConfigError):
+    """A configuration file cannot be read, is not TOML, or cannot be changed."""
+
+    code = "config-file-invalid"
+    default_fix = "mend the file; nothing was changed"
+
+
+class CargoConfigError(ConfigError):
+    """A configuration file of cargo's cannot be read or is not TOML."""
+
+    code = "cargo-config-invalid"
+    default_fix = "mend the file: cargo refuses it as well; nothing was changed"
+
+
+class SetupBlockedError(KacheError):
+    """Something stands in the way of the setup; nothing was changed."""
+
+    code = "setup-blocked"
+    next_commands = ("kache init --check",)
+    default_fix = "mend it and run kache init again"
+
+
+class SetupFailedError(KacheError):
+    """A step of the setup failed; what this run had changed is as it was before."""
+
+    code = "setup-failed"
+    next_commands = ("kache init --check",)
+    default_fix = "mend it and run kache init again"
+
+
+class OutputError(KacheError):
+    """The file a command should write cannot be written."""
+
+    code = "output-unwritable"
+    default_fix = "name another file, or leave -o out to print it"
 
 
 class UsageError(KacheError):
     """The command line asks for something kache does not have."""
 
     code = "usage"
+    next_commands = ("kache help",)
     exit_code = 2

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-UNWANTED = ("argparse", "rich", "textual", "http", "urllib.request", "email", "importlib.metadata", "pydoc")
+UNWANTED = (
+    "argparse",
+    "rich",
+    "textual",
+    "http",
+    "urllib.request",
+    "email",
+    "importlib.metadata",
+    "pydoc",
+    "tomlkit",
+    "kache.setup",
+    "kache.cli",
+)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 
 from kache.config import paths
 from kache.config.settings import MAX_DEFAULT_SIZE_BYTES, MIN_DEFAULT_SIZE_BYTES, SETTINGS, Setting
+from kache.util.toml_lines import error_line, line_of, line_of_table
 
 TABLE = "cache"
 DEFAULT_ORIGIN = "default"
@@ -138,7 +139,7 @@ class _Reader:
         try:
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            line = _error_line(str(error), text)
+            line = error_line(str(error), text)
             self.problem(f"{path}:{line}", f"not TOML: {error}", f"a [{TABLE}] table with key = value lines")
             return
         self._read_document(path, document, text.splitlines())
@@ -147,14 +148,14 @@ class _Reader:
         for name, value in document.items():
             if name == TABLE and isinstance(value, dict):
                 continue
-            where = _line_of(lines, "", name) or _line_of_table(lines, name)
+            where = line_of(lines, "", name) or line_of_table(lines, name)
             expected = f"{name} below a [{TABLE}] line" if name in _BY_NAME else f"only a [{TABLE}] table"
             self.problem(f"{path}:{where or 1}", f"kache knows nothing named {name!r} here", expected)
         table = document.get(TABLE)
         if not isinstance(table, dict):
             return
         for name, value in table.items():
-            origin = f"{path}:{_line_of(lines, TABLE, name) or _line_of(lines, '', TABLE) or 1}"
+            origin = f"{path}:{line_of(lines, TABLE, name) or line_of(lines, '', TABLE) or 1}"
             setting = _BY_NAME.get(name)
             if setting is None:
                 near = _suggestion(name, list(_BY_NAME), _SUGGESTION_CUTOFF)
@@ -209,37 +210,6 @@ def _suggestion(name: str, known: list[str], cutoff: float) -> str:
 
     near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return near[0] if near else ""
-
-
-def _line_of(lines: list[str], table: str, key: str) -> int:
-    """Line number of `key = …` below `[table]`, 0 if it is not written that way."""
-    current = ""
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if text.startswith("["):
-            current = text.split("]", 1)[0].lstrip("[").strip()
-            continue
-        written, equals, _ = text.partition("=")
-        written = written.strip()
-        inside = current == table and written.strip("\"'") == key
-        dotted = current == "" and table != "" and written == f"{table}.{key}"
-        if equals and (inside or dotted):
-            return number
-    return 0
-
-
-def _line_of_table(lines: list[str], table: str) -> int:
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if text.startswith("[") and text.split("]", 1)[0].lstrip("[").strip().split(".", 1)[0].strip("\"'") == table:
-            return number
-    return 0
-
-
-def _error_line(message: str, text: str) -> int:
-    """Line of a TOML error; before Python 3.14 only its message has it: `… (at line 3, column 5)`."""
-    digits = message.partition("(at line ")[2].partition(",")[0]
-    return int(digits) if digits.isdigit() else max(len(text.splitlines()), 1)
 
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}

@@ -62,6 +62,15 @@ def user_config_path(env: Mapping[str, str]) -> Path:
     return Path(home_dir(env), below_home, "kache", "config.toml")
 
 
+def state_dir(env: Mapping[str, str]) -> Path:
+    """Where `kache init` keeps what it needs to take everything back; it need not exist."""
+    xdg = env.get("XDG_STATE_HOME", "")
+    if xdg.startswith("/"):
+        return Path(xdg, "kache")
+    below_home = "Library/Application Support/kache/state" if sys.platform == "darwin" else ".local/state/kache"
+    return Path(home_dir(env), below_home)
+
+
 def project_config_path(start: Path) -> Path | None:
     """The nearest `.kache.toml` in `start` or above it."""
     for directory in (start, *start.parents):
