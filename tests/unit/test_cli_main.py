@@ -53,7 +53,7 @@ def test_wrong_usage_is_json_when_asked_for(words: list[str], capsys: pytest.Cap
     document = json.loads(capsys.readouterr().out)
     assert (document["schema_version"], document["command"], document["success"]) == (1, "list", False)
     assert document["error"]["code"] == "usage"
-    assert set(document["error"]) == {"code", "message", "why", "fix"}
+    assert set(document["error"]) == {"code", "message", "why", "fix", "next"}
 
 
 def test_bad_duration_says_what_would_be_right(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
+from kache.cli.colour import RED, paint
 from kache.cli.output import print_error_document
 from kache.errors import KacheError
 
 EXIT_INTERNAL = 3
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-
-_RED = "\x1b[1;31m"
-_RESET = "\x1b[0m"
 
 
 def say(text: str) -> None:
@@ -26,7 +24,7 @@ def report_known(command: str, error: KacheError, *, as_json: bool) -> int:
     if as_json:
         print_error_document(command, error)
         return error.exit_code
-    lines = [f"{_paint('error')}[{error.code}]: {error.what}"]
+    lines = [f"{paint('error', RED, sys.stderr)}[{error.code}]: {error.what}"]
     if error.why:
         lines.append(f"why: {error.why}")
     if error.fix:
@@ -58,8 +56,3 @@ def leave_broken_pipe() -> int:
     """The reader of stdout went away (`kache list | head`): no words, and nothing left to flush at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_BROKEN_PIPE
-
-
-def _paint(word: str) -> str:
-    wanted = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return f"{_RED}{word}{_RESET}" if wanted else word

@@ -14,12 +14,17 @@ class Verb(NamedTuple):
 
 
 VERBS: tuple[Verb, ...] = (
+    Verb("init", "init", "Set kache up for this user, or take that back."),
     Verb("stats", "stats", "Count hits, misses and passthroughs, and what they saved."),
     Verb("list", "list", "List what the store holds."),
     Verb("why-miss", "why_miss", "Say what changed for each compile that was not a hit."),
+    Verb("report", "report", "Report what builds did, unit by unit: text, HTML, Markdown, a trace."),
     Verb("gc", "gc", "Evict entries until the store fits its budget."),
     Verb("purge", "purge", "Delete every entry, or those of one crate."),
+    Verb("clean", "clean", "Find target directories and delete those chosen."),
     Verb("daemon", "daemon", "Look at, start or stop the background process."),
     Verb("doctor", "doctor", "Check the installation and say how to repair it."),
+    Verb("config", "config", "Look at the settings, and change them."),
+    Verb("completions", "completions", "Print the completion script of a shell."),
     Verb("help", "help", "Explain a command."),
 )

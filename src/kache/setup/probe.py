@@ -1,4 +1,7 @@
-"""`kache doctor --probe`: compile a tiny crate twice, in two checkouts with a scratch cache, and see whether it hits.
+"""Compile a tiny crate twice, in two checkouts with a scratch cache, and see whether the second is a hit.
+
+`kache doctor --probe` names the launcher to cargo; at the end of `kache init` cargo has to find it by its own
+configuration.
 
 Everything happens below one temporary directory with a cache of its own; the user's cargo and kache configuration is
 neither changed nor, where it would steer kache, read.
@@ -24,9 +27,7 @@ from kache.setup.finding import FAIL, OK, Finding, Surroundings
 _TIMEOUT_S = 300
 # The wrapper may need these to be itself; every other KACHE_ variable would make the probe something else's test.
 _KEPT = frozenset({"KACHE_DAEMON", "KACHE_PYTHON"})
-_DROPPED = frozenset(
-    {"CARGO_INCREMENTAL", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER"}
-)
+_DROPPED = frozenset({"CARGO_INCREMENTAL", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER"})
 _FILES = {
     "Cargo.toml": '[package]\nname = "kache-probe"\nversion = "0.1.0"\nedition = "2021"\n\n[workspace]\n',
     "src/lib.rs": "/// Adds.\npub fn add(a: u64, b: u64) -> u64 {\n    a + b\n}\n",
@@ -39,15 +40,23 @@ class _Build:
     stderr: str
 
 
-def probe(around: Surroundings) -> Finding:
-    """Build the crate in two checkouts and judge the second."""
+def probe(around: Surroundings, *, configured: bool = False) -> Finding:
+    """Build the crate in two checkouts and judge the second.
+
+    Args:
+        around: the caller's surroundings.
+        configured: leave it to cargo's configuration and the caller's environment to name the wrapper.
+    """
     launcher = find_launcher()
     if launcher is None:
         return Finding(FAIL, "the probe needs the native launcher", fix="install kache with pip, pipx or uv tool")
     if shutil.which("cargo", path=around.env.get("PATH")) is None:
         return Finding(FAIL, "the probe needs cargo", fix="install a Rust toolchain")
     with tempfile.TemporaryDirectory(prefix="kache-probe-", ignore_cleanup_errors=True) as scratch:
-        env = _environment(around.env, launcher, Path(scratch))
+        env = _environment(around.env, Path(scratch))
+        if not configured:
+            env.pop("CARGO_BUILD_RUSTC_WRAPPER", None)
+            env["RUSTC_WRAPPER"] = str(launcher)
         try:
             return _judge(env, Path(scratch))
         finally:
@@ -63,7 +72,7 @@ def _judge(env: Mapping[str, str], scratch: Path) -> Finding:
     _flush(env)
     with reading(scratch / "cache") as connection:
         if connection is None:
-            why = "the launcher ran rustc by itself: no daemon answered and no Python of its version was found"
+            why = "cargo did not call kache, or the launcher found no daemon and no Python of its version"
             return Finding(FAIL, "the second compile was no hit: kache recorded nothing", why, "see the checks above")
         second = Window(build=last_build(connection))
         counts = stats.collect(connection, second, max_bytes=0)
@@ -74,7 +83,7 @@ def _judge(env: Mapping[str, str], scratch: Path) -> Finding:
     return Finding(FAIL, "the second compile was no hit", to_text(misses, None, 0), "see the checks above")
 
 
-def _environment(env: Mapping[str, str], launcher: Path, scratch: Path) -> dict[str, str]:
+def _environment(env: Mapping[str, str], scratch: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in env.items()
@@ -83,7 +92,6 @@ def _environment(env: Mapping[str, str], launcher: Path, scratch: Path) -> dict[
     (scratch / "empty.toml").touch()
     return {
         **kept,
-        "RUSTC_WRAPPER": str(launcher),
         "KACHE_CACHE_DIR": str(scratch / "cache"),
         "KACHE_CONFIG": str(scratch / "empty.toml"),
     }

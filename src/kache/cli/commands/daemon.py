@@ -1,4 +1,4 @@
-"""`kache daemon status|start|stop|restart|run|log`."""
+"""`kache daemon status|start|stop|restart|run|log|install|uninstall`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from kache.cli.diagnostics import say
 from kache.cli.output import Result
 from kache.cli.parser import Examples
 from kache.cli.session import Session
-from kache.errors import DaemonUnreachableError
+from kache.errors import DaemonUnreachableError, SetupBlockedError
 from kache.reports.render.text import human_bytes, human_duration
 
 DESCRIPTION = (
     "Look at, start or stop the background process that answers compiles.\n"
     "The first compile starts it; without it the same engine runs inside each call.\n\n"
-    "  status   say whether it runs (exit code 1 if not)\n"
-    "  start    start it and wait until it answers\n"
-    "  stop     let it finish its work and exit\n"
-    "  restart  stop and start\n"
-    "  run      run it in the foreground, until Ctrl-C\n"
-    "  log      print the end of its log"
+    "  status     say whether it runs (exit code 1 if not)\n"
+    "  start      start it and wait until it answers\n"
+    "  stop       let it finish its work and exit\n"
+    "  restart    stop and start\n"
+    "  run        run it in the foreground, until Ctrl-C\n"
+    "  log        print the end of its log\n"
+    "  install    have systemd or launchd start it, now and at login\n"
+    "  uninstall  take that back"
 )
 EXAMPLES: Examples = (
     ("kache daemon status", "is it running, with how much memory"),
     ("kache daemon restart", "after a change of environment"),
     ("kache daemon log --lines 200", "what it said"),
     ("kache daemon log --follow", "what it says while a build runs"),
+    ("kache daemon install", "started at login, without an idle timeout"),
 )
-ACTIONS = ("status", "start", "stop", "restart", "run", "log")
+ACTIONS = ("status", "start", "stop", "restart", "run", "log", "install", "uninstall")
 LOG_NAME = "daemon.log"
 FOLLOW_INTERVAL_S = 0.25
 
@@ -42,6 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
     parser.add_argument("--lines", metavar="N", type=int, default=50, help="log: how many lines (default: 50)")
     parser.add_argument("--follow", action="store_true", help="log: go on as it grows, until Ctrl-C")
+    parser.add_argument(
+        "--service", action="store_true", help="run: as a service manager runs it, with its log in the file"
+    )
 
 
 def run(args: argparse.Namespace, session: Session) -> Result:
@@ -50,7 +56,9 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     if args.action == "log":
         return _log(session, args.lines, follow=args.follow)
     if args.action == "run":
-        return _run_in_foreground(session)
+        return _run_in_foreground(session, as_service=args.service)
+    if args.action in ("install", "uninstall"):
+        return _service(session, args.action)
     if args.action in ("stop", "restart"):
         was_running = _stop(session)
         if args.action == "stop":
@@ -61,6 +69,33 @@ def run(args: argparse.Namespace, session: Session) -> Result:
 
         start_daemon(session.env)
     return _status(session, args.action)
+
+
+def _service(session: Session, action: str) -> Result:
+    from kache.setup import login_service
+    from kache.setup.init import plan, service
+    from kache.setup.init.cargo_wrapper import launcher_to_name
+    from kache.setup.init.record import Record
+    from kache.setup.init.step import State, Wishes
+
+    wishes = Wishes(session.env, session.cwd, session.config, launcher_to_name(session.env))
+    command = f"daemon {action}"
+    if action == "uninstall":
+        removed = plan.take_service_back(Record.load(session.env), wishes)
+        text = "the login service is gone" if removed else "kache has installed no login service"
+        return Result({"installed": False, "changed": removed}, text, command=command)
+    manager = login_service.find()
+    hindrance = manager.hindrance(session.env) or ("" if wishes.launcher else "there is no launcher to start")
+    if hindrance:
+        fix = "nothing is needed: the first compile starts the daemon"
+        raise SetupBlockedError("there can be no login service here", why=hindrance, fix=fix)
+    step = service.install(manager, wishes)
+    if step.state is State.SKIP:
+        raise SetupBlockedError(step.what, why=step.why)
+    if step.state is State.CHANGE:
+        plan.apply((step,), wishes)
+    text = f"{manager.kind} starts the daemon at login ({manager.path(session.env)})"
+    return Result({"installed": True, "changed": step.state is State.CHANGE}, text, command=command)
 
 
 def _ask(session: Session) -> dict[str, Any] | None:
@@ -102,7 +137,11 @@ def _stop(session: Session) -> bool:
     return True
 
 
-def _run_in_foreground(session: Session) -> Result:
+def _run_in_foreground(session: Session, *, as_service: bool) -> Result:
+    if as_service:
+        from kache.daemon.__main__ import main
+
+        return Result({}, exit_code=main([]), command="daemon run")
     from kache.daemon import server
 
     say(f"serving {session.config.cache_dir} on {session.config.socket_path}; Ctrl-C ends it")

@@ -34,4 +34,4 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     session.warn_of_config_problems()
     with session.index() as connection:
         rows = listing.collect(connection, args.crate, args.sort)
-    return Result({"entries": [row.to_json() for row in rows]}, listing.to_text(rows, time.time_ns()))
+    return Result({"entries": [row.to_json() for row in rows]}, listing.to_text(rows, time.time_ns()), pages=True)

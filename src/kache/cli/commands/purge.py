@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from kache.cli.diagnostics import say
+from kache.cli.ask import confirmed
 from kache.cli.output import Result
 from kache.cli.parser import Examples
 from kache.cli.session import Session
 from kache.cli.store import changed_store, gc_data
-from kache.errors import UsageError
 from kache.reports.render.text import human_bytes, plural
 
 DESCRIPTION = "Delete every entry of the store, or those of one crate. Target directories keep their files."
@@ -31,7 +29,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     """Delete."""
     session.warn_of_config_problems()
     what = f"every entry of {args.crate_name}" if args.crate_name else "every entry"
-    if not args.yes and not _confirmed(f"delete {what} in {session.config.cache_dir}?", session):
+    if not args.yes and not confirmed(f"delete {what} in {session.config.cache_dir}?", session, fix="add --yes"):
         return Result(gc_data(None), "nothing deleted", exit_code=1)
     report = None
     with changed_store(session, heal=args.crate_name is None) as store:
@@ -41,10 +39,3 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     data = gc_data(report)
     entries = plural(data["evicted_entries"], "entry", "entries")
     return Result(data, f"deleted {entries}, {human_bytes(data['freed_bytes'])}")
-
-
-def _confirmed(question: str, session: Session) -> bool:
-    if session.as_json or not sys.stdin.isatty():
-        raise UsageError("purge deletes and nobody is there to ask", fix="add --yes")
-    say(f"{question} [y/N]")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

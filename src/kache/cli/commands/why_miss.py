@@ -35,4 +35,4 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     session.warn_of_config_problems()
     with session.index() as connection:
         report = why_miss.collect(connection, args.crate, only_last_build=args.last_build)
-    return Result(report.to_json(), to_text(report, args.crate, time.time_ns()))
+    return Result(report.to_json(), to_text(report, args.crate, time.time_ns()), pages=True)
