@@ -7,8 +7,10 @@ from importlib import import_module
 from kache.setup.checks import CHECKS
 from kache.setup.finding import FAIL, Finding, Surroundings
 
+Found = tuple[str, Finding]
 
-def examine(around: Surroundings) -> list[tuple[str, Finding]]:
+
+def examine(around: Surroundings) -> list[Found]:
     """All findings with the name of their check, in the order of the table."""
     found = []
     for name in CHECKS:

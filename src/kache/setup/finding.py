@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kache.config.load import Config
 
@@ -32,13 +33,16 @@ class Finding:
         what: the fact.
         why: what follows from it; empty when ok.
         fix: what to do; empty when ok.
+        repair: does that, for `kache doctor --fix`, and says what it did; None where only the user can.
     """
 
     status: str
     what: str
     why: str = ""
     fix: str = ""
+    repair: Callable[[], str] | None = None
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        told = {"status": self.status, "what": self.what, "why": self.why, "fix": self.fix}
+        return {**told, "fixable": self.repair is not None}

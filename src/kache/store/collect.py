@@ -46,7 +46,7 @@ def gc(index: Index, blobs: Blobs, budget_bytes: int, *, max_age_s: float | None
         return GcReport(len(plan.evicted), freed, _count(index) - len(plan.evicted), _held(index) - freed)
     freed = _drop_rows(index, blobs, unused)
     evicted, freed_by_eviction = _evict(index, blobs, plan.evicted)
-    freed += freed_by_eviction + remove_unreferenced(index, blobs, _leftovers(index, blobs))
+    freed += freed_by_eviction + remove_unreferenced(index, blobs, leftovers(index, blobs))
     blobs.sweep()
     _trim(index)
     return GcReport(evicted, freed, _count(index), _held(index))
@@ -65,7 +65,7 @@ def _purge_all(index: Index, blobs: Blobs) -> GcReport:
         evicted = connection.execute("SELECT count(*) FROM entries").fetchone()[0]
         for table in ("entries", "entry_blobs", "memos", "inputs", "blobs"):
             connection.execute(f"DELETE FROM {table}")
-    freed = remove_unreferenced(index, blobs, _leftovers(index, blobs))
+    freed = remove_unreferenced(index, blobs, leftovers(index, blobs))
     _trim(index)
     return GcReport(evicted, freed, _count(index), _held(index))
 
@@ -143,8 +143,8 @@ def _drop_rows(index: Index, blobs: Blobs, digests: Sequence[bytes]) -> int:
     return freed
 
 
-def _leftovers(index: Index, blobs: Blobs) -> list[bytes]:
-    """Digests of files without a row: what a crash between rename and commit leaves."""
+def leftovers(index: Index, blobs: Blobs) -> list[bytes]:
+    """Digests of files without a row: what a crash between rename and commit leaves; or a commit under way."""
     found: list[bytes] = []
     for first in range(256):
         directory = b"%b/%02x" % (blobs.directory, first)

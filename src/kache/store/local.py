@@ -6,13 +6,25 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kache.core.entry import Artifact, Entry, Event, FileIdentity, InputMemo
 from kache.core.unit import UnitSet
 from kache.errors import BlobBrokenError, CacheDirError, StoreError
-from kache.store import collect, event_log, file_digests, ready_copies, recording, restore, staging, unit_sets, verify
+from kache.store import (
+    audit,
+    collect,
+    event_log,
+    file_digests,
+    ready_copies,
+    recording,
+    restore,
+    staging,
+    unit_sets,
+    verify,
+)
+from kache.store.audit import AuditReport
 from kache.store.blobs import Blobs
 from kache.store.collect import GcReport
 from kache.store.index import Index
@@ -310,6 +322,16 @@ class LocalStore:
         if dropped:
             self._lookup.forget()
         return count
+
+    def audit(self, *, checksums: bool, repair: bool, progress: Callable[[int, int], None]) -> AuditReport:
+        """Look at every blob, for `kache doctor --verify`.
+
+        Args:
+            checksums: read and hash every blob; else only those whose stat moved.
+            repair: drop what is broken, with the entries that name it, and files no row names.
+            progress: told after each blob how many are done, and of how many.
+        """
+        return audit.audit(self._index, self._blobs, checksums=checksums, repair=repair, progress=progress)
 
 
 def _prepare(cache_dir: Path, root: Path, *, create: bool) -> None:

@@ -12,5 +12,11 @@ CHECKS: tuple[str, ...] = (
     "daemon",
     "store",
     "rustc",
+    "wrapper",
+    "incremental",
     "links",
+    "budget",
+    "clock",
+    "service",
+    "use",
 )

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+from pathlib import Path
 
 from kache.reports.render.text import human_bytes
 from kache.setup.disk import nearest_existing
@@ -36,10 +37,16 @@ def check(around: Surroundings) -> list[Finding]:
     findings = []
     if existing == wanted and facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         why = "whoever can write here decides what your builds contain"
-        findings.append(Finding(WARN, f"{wanted} is writable by others", why, f"chmod go-w {wanted}"))
+        fix = f"chmod go-w {wanted}"
+        findings.append(Finding(WARN, f"{wanted} is writable by others", why, fix, lambda: _close(wanted)))
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < _LITTLE_ROOM_BYTES:
         why = "when the disk is full, builds go on uncached"
         findings.append(Finding(WARN, f"{human_bytes(free_bytes)} free at {existing}", why, "free space, or kache gc"))
     state = "" if existing == wanted else ", not created yet"
     return [*findings, Finding(OK, f"{wanted}{state}, {human_bytes(free_bytes)} free")]
+
+
+def _close(directory: Path) -> str:
+    directory.chmod(stat.S_IMODE(directory.stat().st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+    return f"{directory} is writable by its owner alone"

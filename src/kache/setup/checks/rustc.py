@@ -1,8 +1,7 @@
-"""A Rust toolchain is found, and cargo is told to use kache."""
+"""A Rust toolchain is found, and new enough."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 
@@ -13,11 +12,7 @@ OLDEST_MINOR = 63
 
 
 def check(around: Surroundings) -> list[Finding]:
-    """Ask rustc and cargo for their versions."""
-    return [*_toolchain(around), _wrapper(around)]
-
-
-def _toolchain(around: Surroundings) -> list[Finding]:
+    """Ask rustc and cargo for their versions, as they are chosen in the current directory."""
     findings = []
     for program in ("rustc", "cargo"):
         path = shutil.which(around.env.get(program.upper()) or program, path=around.env.get("PATH"))
@@ -52,17 +47,3 @@ def _minor(version: str) -> int:
     """95 of `rustc 1.95.0 (…)`; a version of another form counts as new."""
     parts = [*version.split(" "), ""][1].split(".")
     return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else OLDEST_MINOR
-
-
-def _wrapper(around: Surroundings) -> Finding:
-    names = ("RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER")
-    for name in names:
-        value = around.env.get(name, "")
-        if value:
-            if os.path.basename(value) == "kache":
-                return Finding(OK, f"{name}={value}")
-            return Finding(WARN, f"{name}={value}", "cargo uses another wrapper", f"set {name}=kache")
-    # A cargo configuration file may set it too, which only cargo can tell; so this is no warning.
-    return Finding(
-        OK, "RUSTC_WRAPPER is not set here; set RUSTC_WRAPPER=kache or build.rustc-wrapper in cargo's configuration"
-    )

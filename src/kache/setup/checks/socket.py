@@ -37,7 +37,7 @@ def check(around: Surroundings) -> list[Finding]:
         return [Finding(FAIL, f"the socket {path} is not ours", why, "set KACHE_SOCKET_PATH or KACHE_CACHE_DIR")]
     if facts.st_mode & 0o077:
         why = "the daemon refuses other users by itself, but the file should be 0600"
-        return [Finding(WARN, f"others may connect to {path}", why, "kache daemon restart")]
+        return [Finding(WARN, f"others may connect to {path}", why, f"chmod 600 {path}", lambda: _close(path, 0o600))]
     return [Finding(OK, f"{path}")]
 
 
@@ -48,9 +48,16 @@ def _private_directory(directory: Path) -> Finding | None:
         return None
     if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o077:
         return None
+    ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid()
     return Finding(
         FAIL,
         f"{directory} is not a private directory of ours",
         _NO_DAEMON,
         f"chmod 700 {directory}, or set KACHE_SOCKET_PATH",
+        (lambda: _close(directory, 0o700)) if ours else None,
     )
+
+
+def _close(path: Path, mode: int) -> str:
+    path.chmod(mode)
+    return f"{path} is ours alone"
