@@ -21,8 +21,9 @@ COLUMNS = "100"
 
 COMMANDS_INTRO = """\
 Every command takes `--json` and then prints one document: `schema_version`, `command`, `success`, and `data` or
-`error` (`code`, `message`, `why`, `fix`). Data goes to standard output, everything else to standard error. Exit
-codes: 0; 1 a known failure, or an answer that is bad news; 2 wrong usage; 3 a bug in kache; 130 Ctrl-C.
+`error` (`code`, `message`, `why`, `fix`, and `next`: commands to run). Data goes to standard output, everything else to
+standard error. Exit codes: 0; 1 a known failure, or an answer that is bad news; 2 wrong usage; 3 a bug in kache; 130
+Ctrl-C. Colour and pager are for terminals: `NO_COLOR`, `CLICOLOR_FORCE`, `KACHE_PAGER` or `PAGER` (empty for none).
 """
 SETTINGS_INTRO = """\
 Highest rank first: the environment variable; `.kache.toml`, the nearest upward from the working directory; the user's
@@ -65,6 +66,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings,
         "reasons.md": reasons,
         "errors.md": errors,
+        "report.schema.json": report_schema,
     }
     return {name: make() for name, make in made.items()}
 
@@ -72,6 +74,7 @@ def pages() -> dict[str, str]:
 def commands() -> str:
     """The help of every verb."""
     from kache.cli.main import overview, parser_of
+    from kache.cli.parser import actions_of
     from kache.cli.verbs import VERBS
 
     before = os.environ.get("COLUMNS")
@@ -79,7 +82,10 @@ def commands() -> str:
     try:
         lines = [*COMMANDS_INTRO.splitlines(), "", *_block(overview())]
         for verb in VERBS:
-            lines += ["", f"## kache {verb.name}", "", *_block(parser_of(verb)[0].format_help())]
+            parser = parser_of(verb)[0]
+            lines += ["", f"## kache {verb.name}", "", *_block(parser.format_help())]
+            for name, action in actions_of(parser).items():
+                lines += ["", f"### kache {verb.name} {name}", "", *_block(action.format_help())]
     finally:
         if before is None:
             del os.environ["COLUMNS"]
@@ -134,6 +140,19 @@ def errors() -> str:
         lines.append(f"| `{found.code}` | {meaning} | {found.exit_code} | {found.default_fix or 'said by each'} |")
     lines.append("| `internal` | A bug in kache; its traceback is printed above. | 3 | report it with the traceback |")
     return _page("Errors", lines)
+
+
+def report_schema() -> str:
+    """JSON schema of `data` in `kache report --json`."""
+    import json
+
+    import msgspec
+
+    from kache.reports.build_report import SCHEMA_VERSION, Report
+
+    schema = msgspec.json.schema(Report)
+    told = {"title": f"data of kache report --json, version {SCHEMA_VERSION}", **schema}
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **told}, indent=2) + "\n"
 
 
 def _sections(enumeration: type) -> Iterator[tuple[str, list[tuple[str, str]]]]:

@@ -13,7 +13,7 @@ from tools.reference import REFERENCE, pages
 SRC = Path(__file__).parents[2] / "src" / "kache"
 
 
-@pytest.mark.parametrize("name", ["commands.md", "settings.md", "reasons.md", "errors.md"])
+@pytest.mark.parametrize("name", ["commands.md", "settings.md", "reasons.md", "errors.md", "report.schema.json"])
 def test_page_is_current(name: str) -> None:
     assert (REFERENCE / name).read_text() == pages()[name], "run make docs"
 

@@ -65,21 +65,57 @@ class Window:
     Attributes:
         since_ns: only events at or after this time, ns since the Unix epoch.
         build: only events of this build; the empty text matches none (no build was ever recorded).
+        root: only events of builds that ran in this directory or below it.
     """
 
     since_ns: int | None = None
     build: str | None = None
+    root: str | None = None
 
     def where(self) -> tuple[str, list[object]]:
         """An SQL condition on `events` and its parameters."""
+        conditions: list[str] = []
+        values: list[object] = []
         if self.build is not None:
-            return "build = ?", [self.build]
-        if self.since_ns is not None:
-            return "at_ns >= ?", [self.since_ns]
-        return "1", []
+            conditions.append("build = ?")
+            values.append(self.build)
+        elif self.since_ns is not None:
+            conditions.append("at_ns >= ?")
+            values.append(self.since_ns)
+        if self.root is not None:
+            conditions.append(f"build IN (SELECT id FROM builds WHERE {_BELOW})")
+            values += _below(self.root)
+        return " AND ".join(conditions) or "1", values
+
+    def builds_where(self) -> tuple[str, list[object]]:
+        """The same on `builds`."""
+        conditions: list[str] = []
+        values: list[object] = []
+        if self.build is not None:
+            conditions.append("id = ?")
+            values.append(self.build)
+        elif self.since_ns is not None:
+            conditions.append("last_ns >= ?")
+            values.append(self.since_ns)
+        if self.root is not None:
+            conditions.append(_BELOW)
+            values += _below(self.root)
+        return " AND ".join(conditions) or "1", values
 
 
-def last_build(connection: sqlite3.Connection) -> str:
-    """Id of the build that started last, empty when there is none."""
-    row = connection.execute("SELECT id FROM builds ORDER BY started_ns DESC, rowid DESC LIMIT 1").fetchone()
+def last_build(connection: sqlite3.Connection, root: str | None = None) -> str:
+    """Id of the build that started last, in a directory or below it if one is named; empty when there is none."""
+    condition, values = Window(root=root).builds_where()
+    row = connection.execute(
+        f"SELECT id FROM builds WHERE {condition} ORDER BY started_ns DESC, rowid DESC LIMIT 1", values
+    ).fetchone()
     return str(row[0]) if row else ""
+
+
+# No LIKE: `_` and `%` are common in paths.
+_BELOW = "(root = ? OR substr(root, 1, ?) = ?)"
+
+
+def _below(root: str) -> list[object]:
+    inside = root.rstrip("/") + "/"
+    return [root, len(inside), inside]

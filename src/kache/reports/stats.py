@@ -95,11 +95,8 @@ def _reasons(connection: sqlite3.Connection, outcome: str, condition: str, value
 
 
 def _builds(connection: sqlite3.Connection, window: Window) -> int:
-    if window.build is not None:
-        return _one(connection, "SELECT count(*) FROM builds WHERE id = ?", window.build)
-    if window.since_ns is not None:
-        return _one(connection, "SELECT count(*) FROM builds WHERE last_ns >= ?", window.since_ns)
-    return _one(connection, "SELECT count(*) FROM builds")
+    condition, values = window.builds_where()
+    return _one(connection, f"SELECT count(*) FROM builds WHERE {condition}", *values)
 
 
 def _one(connection: sqlite3.Connection, query: str, *values: object) -> int:

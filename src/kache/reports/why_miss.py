@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kache.reports.database import last_build
+from kache.reports.database import Window, last_build
 
 # The nearest of so many earlier compiles is compared with: enough for a few profiles and checkouts side by side.
 _CANDIDATES = 8
@@ -125,6 +125,22 @@ def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, on
         report.explanations.append(explanation)
     report.explanations.reverse()
     return report
+
+
+def of_window(connection: sqlite3.Connection, window: Window, limit: int) -> list[Explanation]:
+    """Explain the newest misses of a window, at most so many: each is compared with earlier compiles."""
+    condition, values = window.where()
+    rows = connection.execute(
+        "SELECT id, coalesce(crate_name, ''), coalesce(unit_kind, ''), coalesce(reason, ''), at_ns, inputs"
+        f" FROM events WHERE {condition} AND outcome = 'miss' ORDER BY id DESC LIMIT ?",
+        [*values, limit],
+    ).fetchall()
+    found = []
+    for event_id, crate, unit_kind, reason, at_ns, inputs in rows:
+        explanation = Explanation(crate, unit_kind, "miss", reason, at_ns, cause="miss")
+        _explain_miss(connection, event_id, inputs, explanation)
+        found.append(explanation)
+    return found
 
 
 def decode_inputs(body: bytes) -> Inputs:

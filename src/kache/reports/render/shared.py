@@ -1,0 +1,60 @@
+"""What every drawing of a build report says alike. Pure."""
+
+from __future__ import annotations
+
+import time
+
+from kache.reports.build_report import Report, Unit
+from kache.reports.render.text import human_bytes, human_duration, plural
+from kache.reports.stats import HITS
+
+GROUPS = ("hit", "miss", "passthrough", "error")
+
+
+def group_of(outcome: str) -> str:
+    """`hit` for every kind of hit."""
+    return "hit" if outcome in (*HITS, "seeded") else outcome
+
+
+def headline(report: Report) -> list[tuple[str, str]]:
+    """The figures that come first: what, how much."""
+    counts = report.stats.outcomes
+    hits = sum(counts[name] for name in HITS)
+    asked = hits + counts["miss"]
+    rate = f"{100 * hits / asked:.0f} %" if asked else "-"
+    restored = sum(report.stats.restore.values())
+    return [
+        ("hits", f"{hits} of {asked} ({rate})"),
+        ("misses", str(counts["miss"])),
+        ("passthroughs", str(counts["passthrough"])),
+        ("errors", str(counts["error"])),
+        ("saved", f"{human_duration(report.stats.saved_compile_ms / 1000)} of compiling"),
+        ("restored", human_bytes(restored)),
+        ("builds", str(len(report.builds))),
+        (
+            "store",
+            f"{human_bytes(report.stats.store['allocated_bytes'])} of {human_bytes(report.stats.store['max_bytes'])}",
+        ),
+    ]
+
+
+def why(unit: Unit) -> str:
+    """Why a unit was no hit; empty for a hit."""
+    if unit.cause:
+        return f"{unit.cause} {unit.detail}".strip()
+    return unit.reason
+
+
+def day(time_ns: int) -> str:
+    """`11-25`, in UTC."""
+    return time.strftime("%m-%d", time.gmtime(time_ns / 1e9))
+
+
+def moment(time_ns: int) -> str:
+    """`2026-11-25 03:04 UTC`."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time_ns / 1e9))
+
+
+def units_note(report: Report) -> str:
+    """What is not shown; empty when all is."""
+    return f"{plural(report.units_left_out, 'older unit')} left out" if report.units_left_out else ""
