@@ -58,3 +58,10 @@ def test_text_is_short() -> None:
     assert lines[0] == "serde lib: 12 inputs changed since the compile 60.0 s ago"
     assert lines[1] == f"  file src/0.rs: {'a' * 12} -> absent"
     assert lines[-1] == "  and 2 more; --json has them all"
+
+
+def test_reports_know_the_store_s_schema() -> None:
+    from kache.reports.database import NEWEST_SCHEMA
+    from kache.store.migrations import SCHEMA_VERSION
+
+    assert NEWEST_SCHEMA == SCHEMA_VERSION

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KacheError as error:
         return diagnostics.report_known(command, error, as_json=as_json)
     except KeyboardInterrupt:
+        diagnostics.say("interrupted")
         return diagnostics.EXIT_INTERRUPTED
     except BrokenPipeError:
         return diagnostics.leave_broken_pipe()

@@ -12,6 +12,8 @@ from kache.cli.diagnostics import say
 from kache.config.load import Config, load
 from kache.errors import KacheError
 
+_FLUSH_S = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -43,9 +45,11 @@ class Session:
         from kache.ipc.client import control
 
         try:
-            control(self.config.socket_path, {"op": "flush"})
-        except (KacheError, OSError):
-            return  # what is on disk is the best there is
+            control(self.config.socket_path, {"op": "flush"}, timeout_s=_FLUSH_S)
+        except (KacheError, OSError) as error:
+            why = error.why if isinstance(error, KacheError) else str(error)
+            if "timed out" in why:  # without a daemon what is on disk is all there is
+                say(f"warning: the daemon did not answer within {_FLUSH_S:.0f} s; its latest calls are not counted")
 
     @contextmanager
     def index(self) -> Iterator[sqlite3.Connection | None]:

@@ -63,6 +63,7 @@ class Config:
     base_dir: Path | None = None
     remap: bool = True
     warm_start: bool = False
+    progress: bool = False
     idle_timeout_s: float = 3 * 3600.0
     gc: bool = True
     origins: dict[str, str] = field(default_factory=dict)

@@ -167,6 +167,15 @@ SETTINGS: tuple[Setting, ...] = (
         doc="Put whole units into a fresh target before cargo asks (on trial, so off by default); needs the daemon.",
     ),
     Setting(
+        name="progress",
+        attribute="progress",
+        type="switch",
+        parse=parse_switch,
+        default=False,
+        env="KACHE_PROGRESS",
+        doc="Say each hit among cargo's own lines, on Linux.",
+    ),
+    Setting(
         name="idle_timeout",
         attribute="idle_timeout_s",
         type="duration",

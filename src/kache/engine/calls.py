@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kache.config.load import Config
 from kache.engine.builds import Build
 from kache.engine.decisions import Missed
 from kache.engine.record import Moments
@@ -19,12 +20,14 @@ class Call:
         at_ns: when it came, ns since the Unix epoch.
         clock: the same on the monotonic clock, seconds.
         build: the cargo command it belongs to.
+        config: settings of its workspace, once they were asked for.
     """
 
     request: Request
     at_ns: int
     clock: float
     build: Build
+    config: Config | None = None
 
 
 @dataclass(slots=True)

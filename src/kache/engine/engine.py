@@ -22,6 +22,7 @@ from kache.config.load import Config
 from kache.core.digest import Digest
 from kache.core.entry import Entry, Event, FileIdentity
 from kache.core.outcome import Outcome, Reason
+from kache.engine import progress
 from kache.engine.builds import Builds
 from kache.engine.calls import Call, Compile
 from kache.engine.configs import Configs
@@ -82,7 +83,9 @@ class Engine:
 
     def config(self, call: Call) -> Config:
         """The settings of the call's workspace."""
-        return self.configs.of(call.request.env, call.build.cwd or call.request.cwd)
+        if call.config is None:
+            call.config = self.configs.of(call.request.env, call.build.cwd or call.request.cwd)
+        return call.config
 
     def begin(self, call: Call) -> Decision:
         """Decide.
@@ -337,6 +340,8 @@ class Engine:
         )
         with self._events_lock:
             self._events.append(event)
+        if progress.is_told(outcome) and self.config(call).progress:
+            progress.tell(call.build.id, outcome, event.crate_name, call.request.env, elapsed_us)
 
     def _load_toolchains(self) -> bytes:
         try:

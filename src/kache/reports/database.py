@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from kache.errors import StoreCorruptError, StoreError
+from kache.errors import StoreCorruptError, StoreError, StoreVersionError
 
 INDEX = Path("store", "index.db")
+NEWEST_SCHEMA = 2
+"""`kache.store.migrations.SCHEMA_VERSION`, without the import; a test holds them together."""
 
 
 @contextmanager
@@ -20,6 +22,7 @@ def reading(cache_dir: Path) -> Iterator[sqlite3.Connection | None]:
 
     Raises:
         StoreCorruptError: the file is no index, or a query inside the block finds it broken.
+        StoreVersionError: a newer kache wrote it.
         StoreError: the file is there but cannot be opened.
     """
     path = cache_dir / INDEX
@@ -29,6 +32,9 @@ def reading(cache_dir: Path) -> Iterator[sqlite3.Connection | None]:
     connection = None
     try:
         connection = _connect(path)
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > NEWEST_SCHEMA:
+            raise StoreVersionError(f"the index has schema {version}, this kache knows up to {NEWEST_SCHEMA}")
         yield connection
     except sqlite3.OperationalError as error:
         raise StoreError(f"cannot read {path}", why=str(error)) from error
