@@ -52,11 +52,11 @@ def published(name: str, work: Path, env: Mapping[str, str]) -> Project:
     version = catalogue()[name]
     source = work / "sources" / f"{name}-{version}"
     if not source.is_dir():
-        copy_tree(_unpacked(name, version, work, env), source)
+        copy_tree(unpacked(name, version, work, env), source)
     return Project(name, version, source, (source / "Cargo.lock").is_file())
 
 
-def _unpacked(name: str, version: str, work: Path, env: Mapping[str, str]) -> Path:
+def unpacked(name: str, version: str, work: Path, env: Mapping[str, str]) -> Path:
     """Let cargo download and unpack a crate; return where it did."""
     scratch = work / "fetch"
     scratch.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,12 @@ def _headline(phase: str, found: Mapping[str, object]) -> str:
         assert isinstance(walls, dict)
         shown = ", ".join(f"{name} {_median(walls, name):.3f} s" for name in walls)
         return f"{shown}; limit {found['limit_s']} s for {found['wrapper_calls']} calls; nothing to do: {_noop(found)}"
+    if phase == "edit":
+        return "; ".join(
+            f"{label}: first {_median(found[label], 'first_ratio'):.3f} of a plain compile, further"  # type: ignore[arg-type]
+            f" {_median(found[label], 'further_ratio'):.3f} of plain incremental"  # type: ignore[arg-type]
+            for label in ("program", "library")
+        )
     keys = {
         "hit": ("hit_s", "limit_s"),
         "disk": ("share_of_first", "share_of_first_shareable", "limit"),

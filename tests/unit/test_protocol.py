@@ -58,6 +58,7 @@ FRAMES: dict[str, Frame] = {
         env_unset=[b"C"],
         replacements=[b"/proc/self/cwd", b"/home/me", b"/x", b""],
         unlink=[b"/t/\xfe.rmeta"],
+        afterwards=[b"python", b"-m", b""],
     ),
     "run-bare": Run(token=0, flags=0, argv=[b"true"], env_set=[], env_unset=[], replacements=[], unlink=[]),
     "pass": Pass(reason="not-rustc"),

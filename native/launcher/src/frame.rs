@@ -79,6 +79,7 @@ pub struct Run {
     pub env_unset: Vec<Vec<u8>>,
     pub replacements: Vec<Replacement>,
     pub unlink: Vec<Vec<u8>>,
+    pub afterwards: Vec<Vec<u8>>,
 }
 
 impl Request<'_> {
@@ -244,6 +245,7 @@ impl<'a> Body<'a> {
             env_unset: self.list()?,
             replacements: pairs(self.list()?)?,
             unlink: self.list()?,
+            afterwards: self.list()?,
         };
         if run.argv.is_empty() {
             return Err(Malformed);
@@ -360,6 +362,7 @@ mod tests {
                 (b"/x".to_vec(), b"".to_vec()),
             ],
             unlink: owned(&[b"/t/\xfe.rmeta"]),
+            afterwards: owned(&[b"python", b"-m", b""]),
         };
         assert_eq!(read(&golden["run"]), Ok(Answer::Run(run)));
         let bare = Run {

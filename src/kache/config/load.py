@@ -7,6 +7,7 @@ must go on. On the compile path this runs once a process, so it costs a few stat
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,7 @@ class Config:
     log_level: str = "info"
     base_dir: Path | None = None
     remap: bool = True
+    incremental: str = "off"
     warm_start: bool = False
     progress: bool = False
     idle_timeout_s: float = 3 * 3600.0
@@ -189,6 +191,9 @@ class _Reader:
             self.origins.setdefault(setting.attribute, DEFAULT_ORIGIN)
             if setting.attribute not in self.values and setting.name != "max_size":
                 self.values[setting.attribute] = setting.default
+        if self.values["incremental"] is None:
+            # On macOS incremental state under cloned files has corrupted builds.
+            self.values["incremental"] = "off" if sys.platform == "darwin" else "adaptive"
         if "max_size_bytes" not in self.values:
             self.values["max_size_bytes"] = default_max_size_bytes(self.values["cache_dir"])
         return Config(**self.values, origins=self.origins, problems=tuple(self.problems), files=tuple(self.files))

@@ -12,6 +12,7 @@ from pathlib import Path
 from kache.config.values import parse_duration, parse_size, parse_switch
 
 LOG_LEVELS = ("error", "warn", "info", "debug")
+INCREMENTAL = ("off", "adaptive")
 GIB = 1024**3
 MIN_DEFAULT_SIZE_BYTES = 5 * GIB
 MAX_DEFAULT_SIZE_BYTES = 100 * GIB
@@ -60,6 +61,13 @@ def _log_level(value: object) -> str:
     if level not in LOG_LEVELS:
         raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
     return level
+
+
+def _incremental(value: object) -> str:
+    mode = str(value).strip().lower()
+    if mode not in INCREMENTAL:
+        raise ValueError(f"one of {', '.join(INCREMENTAL)}")
+    return mode
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -156,6 +164,16 @@ SETTINGS: tuple[Setting, ...] = (
         default=True,
         env="KACHE_REMAP",
         doc="Remap source paths in the outputs, so that checkouts give identical files.",
+    ),
+    Setting(
+        name="incremental",
+        attribute="incremental",
+        type="choice",
+        parse=_incremental,
+        default=None,
+        env="KACHE_INCREMENTAL",
+        doc="`adaptive` compiles what is being edited incrementally where cargo asks for it, and stores nothing of it;"
+        " `off` never does. Off by default on macOS, adaptive elsewhere.",
     ),
     Setting(
         name="warm_start",

@@ -75,7 +75,15 @@ class Reason(enum.StrEnum):
     UNREADABLE_INPUT = "unreadable-input"
     """An input that belongs in the key cannot be read."""
 
+    # the edit loop
+    INCREMENTAL_EDIT = "incremental-edit"
+    """A unit edited in this checkout before: compiled incrementally, as cargo asked; such outputs fit nobody else."""
+    INCREMENTAL_CRASH = "incremental-crash"
+    """An incremental compile crashed or could not link: its state was thrown away, and the next one goes without."""
+
     # compiled and not stored
+    INCREMENTAL_EXTERN = "incremental-extern"
+    """Compiled against a crate that was compiled incrementally: no other build has that very file."""
     COMPILE_FAILED = "compile-failed"
     """rustc reported errors; failed compiles are never stored."""
     COMPILER_KILLED = "compiler-killed"

@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
             self._engine.abandon(self._token)
             self._token = None
             self._end_flight()
-        if self._task is not None and self._flight is None:
+        if self._task is not None:
             self._task.cancel()
 
     # ---- frames
@@ -175,7 +175,8 @@ class Connection(asyncio.Protocol):
         self._token = run.token
         started = self._engine.started(run.token)
         assert started is not None
-        self._flight = self._server.flights.begin(started)
+        if not started.is_private:  # what is not stored is not worth waiting for
+            self._flight = self._server.flights.begin(started)
         self._send(run)
 
     def _done(self, done: Done) -> None:
@@ -188,6 +189,7 @@ class Connection(asyncio.Protocol):
         self._token = None
         self._engine.expect(done)
         self._spawn(self._record(done))
+        self._task = None  # the launcher may go, and it is recorded all the same
 
     def _question(self, call: Call, decision: Answered | Asked) -> None:
         self._server.prepare(call.build)

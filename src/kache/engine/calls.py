@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kache.config.load import Config
 from kache.engine.builds import Build
 from kache.engine.decisions import Missed
+from kache.engine.edits import Edit
 from kache.engine.record import Moments
 from kache.ipc.protocol import Request
 
@@ -38,13 +39,22 @@ class Compile:
         call: whose it is.
         missed: what was looked up.
         around: what was seen when it started and when it ended.
+        edit: its unit is being edited.
+        is_private: its outputs fit nobody else and are not stored.
     """
 
     call: Call
     missed: Missed
     around: Moments
+    edit: Edit | None = None
+    is_private: bool = False
 
     @property
     def started_ns(self) -> int:
         """The filesystem's clock when it started."""
         return self.around.started_ns
+
+    @property
+    def is_incremental(self) -> bool:
+        """It reads and writes incremental state."""
+        return self.edit is not None and self.edit.is_further

@@ -89,6 +89,13 @@ class Missed:
     seen_id: bytes
     is_traced: bool
 
+    def argv(self) -> list[bytes]:
+        """What is run to compile it."""
+        compilers = [self.call.compiler] + ([self.call.wrapped_rustc] if self.call.wrapped_rustc else [])
+        # Before the caller's own arguments: where both remap a path, the caller's flag wins.
+        flags = self.around.roots.remap_flags() if self.remapped else []
+        return [*compilers, *flags, *self.call.run_args]
+
 
 @dataclass(slots=True)
 class Asked:

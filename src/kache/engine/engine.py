@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from kache.compilers.rustc.key_inputs import PendingRecord
 from kache.compilers.rustc.outputs import existing_outputs
 from kache.config.load import Config
 from kache.core.digest import Digest
-from kache.core.entry import Entry, Event, FileIdentity
+from kache.core.entry import Entry, Event, FileIdentity, MemoInput
 from kache.core.outcome import Outcome, Reason
 from kache.engine import progress
 from kache.engine.builds import Builds
 from kache.engine.calls import Call, Compile
 from kache.engine.configs import Configs
 from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
+from kache.engine.edits import Edits, inputs_read
 from kache.engine.lookup import Lookup, trace_of
 from kache.engine.preparation import Preparation
 from kache.engine.record import Moments, NotStoredError, Recorder, identity_of, labelled, outputs_at_end
@@ -64,10 +66,12 @@ class Engine:
         self.preparation = Preparation(store)
         self.warm_start = WarmStart(store, self.digests, self.traces)
         self.broken = False
+        self._cache_dir = cache_dir
         self._clock_path = os.fsencode(cache_dir / CLOCK_NAME)
         self._builds = Builds()
         self._lookup = Lookup(store, self.digests, self._is_pending)
         self._recorder = Recorder(store, self.digests)
+        self._edits = Edits(store)
         self._compiles: dict[int, Compile] = {}
         self._next_token = int.from_bytes(os.urandom(7), "little")
         self._events: list[Event] = []
@@ -205,19 +209,19 @@ class Engine:
         started_ns = self._now_on_disk()
         identities = [(path, identity_of(os.stat(path))) for path in missed.inputs.files]
         self._next_token = (self._next_token + 1) & 0x7FFFFFFFFFFFFFFF
-        self._compiles[self._next_token] = Compile(call, missed, Moments(started_ns, identities))
+        edit = self._edits.edit_of(missed, self.config(call))
+        is_private = self._edits.is_private(missed, edit)
+        self._compiles[self._next_token] = Compile(call, missed, Moments(started_ns, identities), edit, is_private)
         roots, invocation = missed.around.roots, missed.call
-        compilers = [invocation.compiler] + ([invocation.wrapped_rustc] if invocation.wrapped_rustc else [])
-        # Before the caller's own arguments: where both remap a path, the caller's flag wins.
-        flags = roots.remap_flags() if missed.remapped else []
         return Run(
             token=self._next_token,
             flags=WAIT if wait else 0,
-            argv=[*compilers, *flags, *invocation.run_args],
+            argv=missed.argv() if edit is None else edit.argv(missed),
             env_set=[],
             env_unset=[],
             replacements=roots.reverse(json=invocation.json_errors) if missed.remapped else [],
             unlink=existing_outputs(invocation),
+            afterwards=[] if edit is None else edit.afterwards(missed, call.build.id, self._cache_dir),
         )
 
     def ask(self, asked: Asked) -> Run:
@@ -252,7 +256,10 @@ class Engine:
         if compile_ is None:
             return None
         try:
-            return self._record(compile_, done)
+            if not compile_.is_incremental:
+                return self._record(compile_, done)
+            self._edited(compile_, done)
+            return None
         finally:
             # Last: whoever waits until nothing is pending (flush) finds this call counted.
             self.pending.discard(_stem(compile_.missed))
@@ -260,6 +267,8 @@ class Engine:
     def _record(self, compile_: Compile, done: Done) -> Entry | None:
         missed, reason, outcome, entry = compile_.missed, "", Outcome.MISS, None
         try:
+            if compile_.is_private:
+                raise NotStoredError(Reason.INCREMENTAL_EXTERN)
             entry = self._recorder.record(missed, done, compile_.around)
             self.preparation.note(compile_.call.build, entry)
         except NotStoredError as error:
@@ -271,8 +280,16 @@ class Engine:
         except Exception:
             reason, outcome = Reason.INTERNAL_ERROR, Outcome.ERROR
             log.exception("record failed")
+        if compile_.edit is not None:
+            compile_.edit.end(done)
         self._miss_event(compile_, done, entry, outcome, reason)
         return entry
+
+    def _edited(self, compile_: Compile, done: Done) -> None:
+        assert compile_.edit is not None
+        reason = compile_.edit.end(done)
+        inputs = inputs_read(compile_.missed, self.digests, compile_.started_ns)
+        self._compiled(compile_, done, Outcome.PASSTHROUGH, reason, inputs)
 
     def _miss_event(self, compile_: Compile, done: Done, entry: Entry | None, outcome: Outcome, reason: str) -> None:
         missed = compile_.missed
@@ -280,6 +297,13 @@ class Engine:
         found = next((memo for memo in memos if entry is not None and memo.key == entry.key), None)
         if entry is not None and found is not None and missed.is_traced:
             self._trace(compile_.call, trace_of(missed, entry, found))
+        self._compiled(compile_, done, outcome, reason, found.inputs if found is not None else ())
+
+    def _compiled(
+        self, compile_: Compile, done: Done, outcome: Outcome, reason: str, inputs: Sequence[MemoInput]
+    ) -> None:
+        """Note that rustc ran, and on what."""
+        missed = compile_.missed
         self._add_event(
             compile_.call,
             outcome,
@@ -287,7 +311,7 @@ class Engine:
             crate_name=missed.call.crate_name,
             unit_kind=missed.call.unit_kind,
             compile_ms=done.wall_us // 1000,
-            inputs=labelled(missed, found.inputs if found is not None else ()),
+            inputs=labelled(missed, inputs),
         )
 
     # ---- events and persistence
@@ -328,7 +352,7 @@ class Engine:
     def _add_event(self, call: Call, outcome: Outcome, **known: Any) -> None:
         """Note how a call ended; `known` are further fields of `Event`."""
         elapsed_us = int((time.perf_counter() - call.clock) * 1e6)
-        if outcome is Outcome.MISS:
+        if outcome in (Outcome.MISS, Outcome.PASSTHROUGH):
             elapsed_us = max(elapsed_us - known.get("compile_ms", 0) * 1000, 0)
         event = Event(
             at_ns=call.at_ns,

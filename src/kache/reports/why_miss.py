@@ -120,7 +120,7 @@ def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, on
                 continue
             explained.add((unit_kind, outcome))
         explanation = Explanation(crate, unit_kind, outcome, reason, at_ns, cause=outcome)
-        if outcome == "miss":
+        if outcome == "miss" or inputs:
             _explain_miss(connection, event_id, inputs, explanation)
         report.explanations.append(explanation)
     report.explanations.reverse()

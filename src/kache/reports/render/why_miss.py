@@ -36,7 +36,8 @@ def _paragraph(explanation: Explanation, now_ns: int) -> str:
         return f"{unit}: {_CAUSES[explanation.cause]}{reason}"
     then_ns = now_ns if explanation.compared_with_ns is None else explanation.compared_with_ns
     age = human_duration(max(now_ns - then_ns, 0) / 1e9)
-    lines = [f"{unit}: {plural(len(explanation.changes), 'input')} changed since the compile {age} ago"]
+    changed = f"{plural(len(explanation.changes), 'input')} changed since the compile {age} ago"
+    lines = [f"{unit}: {changed}{f' ({explanation.reason})' if explanation.reason else ''}"]
     lines += [f"  {_line(change)}" for change in explanation.changes[:_SHOWN_CHANGES]]
     hidden = len(explanation.changes) - _SHOWN_CHANGES
     if hidden > 0:

@@ -1,0 +1,139 @@
+"""The edit loop: an edited unit is compiled incrementally, as cargo asked, and its outputs stay out of the store.
+
+A miss of a unit that was built in this target directory before is an edit. The first one in a checkout is compiled
+without incremental state, which is quicker, and stored: what looks like an edit may be a pull that others have too. It
+leaves a directory for rustc's incremental state behind, private to this unit in this target directory, and with that
+every further edit goes incremental. docs/decisions/0009-adaptive-incremental.md has the figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kache.compilers.file_digests import FileDigests
+from kache.compilers.rustc import depinfo
+from kache.compilers.rustc.closure import ClosureMaker, InputChangedError
+from kache.compilers.rustc.invocation import Invocation
+from kache.config.load import Config
+from kache.core.entry import MemoInput
+from kache.core.outcome import Reason
+from kache.engine.decisions import Missed
+from kache.ipc.protocol import Done
+from kache.store.local import LocalStore
+
+STATE_DIR = b"kache"
+"""Below the directory of `-C incremental`. cargo and rustc look at names they know there, and this is none."""
+ICE_EXIT = 101
+_INTERRUPTIONS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM})
+"""Somebody else's wish: rustc leaves the last finished session as it was."""
+_LINK_FAILED = b"linking with `"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An edited unit.
+
+    Attributes:
+        state: directory for rustc's state of this unit.
+        is_further: it was edited here before, so this compile is incremental.
+    """
+
+    state: bytes
+    is_further: bool
+
+    def argv(self, missed: Missed) -> list[bytes]:
+        """What is run to compile it: further edits as cargo asked, but for the directory."""
+        if not self.is_further:
+            return missed.argv()
+        # No stable names for paths: nobody else gets to see these outputs, and a debugger finds all sources.
+        return [*replace(missed, remapped=False).argv(), b"-C", b"incremental=" + self.state]
+
+    def afterwards(self, missed: Missed, build_id: str, cache_dir: Path) -> list[bytes]:
+        """What makes the state that a first edit did not leave, once cargo has ended."""
+        if self.is_further:
+            return []
+        words = (sys.executable, "-I", "-m", "kache.engine.prepare", str(cache_dir), build_id)
+        return [*map(os.fsencode, words), self.state, *replace(self, is_further=True).argv(missed)]
+
+    def end(self, done: Done) -> Reason:
+        """After the compile: begin with state, keep it, or throw it away; returns what to call the compile."""
+        if not self.is_further:
+            if done.wait_status == 0:
+                with contextlib.suppress(OSError):  # without a target directory the next edit is a first one again
+                    os.makedirs(self.state, exist_ok=True)
+            return Reason.INCREMENTAL_EDIT
+        if not _crashed(done):
+            return Reason.INCREMENTAL_EDIT
+        # rustc does not check all that it reads there, so the next compile goes without.
+        shutil.rmtree(self.state, ignore_errors=True)
+        return Reason.INCREMENTAL_CRASH
+
+
+class Edits:
+    """Which compiles are edits, and which are built on the outputs of incremental ones.
+
+    Args:
+        store: knows the artifacts that are not.
+    """
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self._private: set[bytes] = set()
+
+    def edit_of(self, missed: Missed, config: Config) -> Edit | None:
+        """Whether a miss is an edit: the caller wants incremental compilation, and this unit was built here before."""
+        call = missed.call
+        if config.incremental != "adaptive" or call.incremental is None or not os.path.exists(_dep_info(call)):
+            return None
+        state = os.path.join(missed.around.roots.cwd, call.incremental, STATE_DIR, _unit(call))
+        return Edit(state, os.path.isdir(state))
+
+    def is_private(self, missed: Missed, edit: Edit | None) -> bool:
+        """Whether what comes of a compile fits nobody else: it is incremental, or above what is.
+
+        An engine inside each call remembers nothing, so there what lies above is stored, to no use and no harm.
+        """
+        call = missed.call
+        above = any(self._is_from_private(extern.path, missed) for extern in call.externs if extern.path is not None)
+        is_private = above or (edit is not None and edit.is_further)
+        (self._private.add if is_private else self._private.discard)(_unit(call))
+        return is_private
+
+    def _is_from_private(self, path: bytes, missed: Missed) -> bool:
+        unit = os.path.basename(path).rpartition(b".")[0].removeprefix(b"lib")
+        return unit in self._private and self._store.links(missed.inputs.files[path]) is None
+
+
+def inputs_read(missed: Missed, digests: FileDigests, started_ns: int) -> tuple[MemoInput, ...]:
+    """What the compile says it read, for why-miss alone; nothing if it does not say."""
+    maker = ClosureMaker(missed.around, digests, started_ns)
+    try:
+        with open(_dep_info(missed.call), "rb") as file:
+            info = depinfo.parse(file.read())
+        maker.add_sources(info)
+        return maker.finish(info, tied=(), has_diagnostics=False)
+    except (OSError, depinfo.DepInfoError, InputChangedError):
+        return ()
+
+
+def _unit(call: Invocation) -> bytes:
+    """Tells the unit from others of its name: cargo puts a hash into the file names or, where it may not, beside."""
+    return call.crate_name.encode() + (call.extra_filename or b"-" + (call.codegen.get("metadata") or b""))
+
+
+def _dep_info(call: Invocation) -> bytes:
+    return call.out_dir + b"/" + call.crate_name.encode() + call.extra_filename + b".d"
+
+
+def _crashed(done: Done) -> bool:
+    if os.WIFSIGNALED(done.wait_status):
+        return os.WTERMSIG(done.wait_status) not in _INTERRUPTIONS
+    status = os.waitstatus_to_exitcode(done.wait_status)
+    # An object file in the state may be damaged, and the linker is the first to read it.
+    return status == ICE_EXIT or (status != 0 and _LINK_FAILED in done.stderr)
