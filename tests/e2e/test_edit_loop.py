@@ -263,7 +263,7 @@ def test_state_is_ready_when_the_second_edit_comes(box: Sandbox) -> None:
     checkout.build().expect(misses="mid app")
     prepared(checkout)
     assert len(sessions(checkout, "mid")) == len(sessions(checkout, "app")) == 1
-    assert not list((box.cache_dir / "prepare").glob("work*"))
+    assert not list((box.cache_dir / "incremental").glob("work*"))
     checkout.fresh()
     checkout.edit("mid/src/lib.rs", "3 *", "4 *")
     checkout.build().expect(hits=0, misses=0, passthroughs="mid app")

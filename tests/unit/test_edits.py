@@ -10,7 +10,7 @@ import pytest
 
 from kache.config.load import load
 from kache.core.outcome import Reason
-from kache.engine import prepare
+from kache.engine import make_state
 from kache.engine.edits import Edit
 from kache.ipc.protocol import Done
 
@@ -84,15 +84,15 @@ class Preparation:
 
     def run(self) -> int:
         argv = [sys.executable, str(self.script), "--out-dir", "/nowhere", "-C", f"incremental={self.state}"]
-        return prepare.main([str(self.cache_dir), "0-0", str(self.state), *argv])
+        return make_state.main([str(self.cache_dir), "0-0", str(self.state), *argv])
 
     def left(self) -> list[str]:
-        return sorted(path.name for path in (self.cache_dir / prepare.PLACE).iterdir())
+        return sorted(path.name for path in (self.cache_dir / make_state.PLACE).iterdir())
 
 
 @pytest.fixture
 def preparation(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Preparation:
-    monkeypatch.setattr(prepare, "_give_way", lambda: None)  # a priority given up does not come back
+    monkeypatch.setattr(make_state, "_give_way", lambda: None)  # a priority given up does not come back
     return Preparation(tmp_path, state)
 
 
@@ -112,7 +112,7 @@ def test_a_compile_that_fails_prepares_nothing(preparation: Preparation, monkeyp
 def test_the_next_edit_ends_it(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAKES_S", "60")
     wanted = iter([True, True, False])
-    monkeypatch.setattr(prepare, "_is_wanted", lambda _state: next(wanted, False))
+    monkeypatch.setattr(make_state, "_is_wanted", lambda _state: next(wanted, False))
     assert preparation.run() == 1
     assert not list(preparation.state.iterdir())
 
@@ -130,6 +130,6 @@ def test_a_target_directory_that_is_gone_stays_gone(preparation: Preparation) ->
 
 
 def test_few_wait_at_a_time(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "MAX_WAITING", 0)
+    monkeypatch.setattr(make_state, "MAX_WAITING", 0)
     assert preparation.run() == 1
     assert not list(preparation.state.iterdir())

@@ -58,7 +58,7 @@ class Edit:
         """What makes the state that a first edit did not leave, once cargo has ended."""
         if self.is_further:
             return []
-        words = (sys.executable, "-I", "-m", "kache.engine.prepare", str(cache_dir), build_id)
+        words = (sys.executable, "-I", "-m", "kache.engine.make_state", str(cache_dir), build_id)
         return [*map(os.fsencode, words), self.state, *replace(self, is_further=True).argv(missed)]
 
     def end(self, done: Done) -> Reason:

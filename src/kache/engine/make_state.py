@@ -1,4 +1,4 @@
-"""`python -m kache.engine.prepare`: incremental state for a unit that was edited for the first time.
+"""`python -m kache.engine.make_state`: incremental state for a unit that was edited for the first time.
 
 The first edit is compiled without state, which is quicker and can be stored; the second one wants the state that the
 first would have left. This makes it meanwhile, while the machine has nothing else to do. The launcher of that compile
@@ -22,7 +22,7 @@ from pathlib import Path
 from kache.engine.builds import is_alive
 from kache.util.locking import locked
 
-PLACE = "prepare"
+PLACE = "incremental"
 """Below the cache dir: a target directory may be removed at any moment, and nothing may come to be in it meanwhile."""
 MAX_WAITING = 8
 """A pull can touch a hundred units, and nobody edits as many."""
