@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kache.compilers.rustc.toolchain import Toolchain
-from kache.engine.builds import Builds
+from kache.engine.builds import Builds, is_compiling
 from kache.engine.configs import Configs
 from kache.engine.queries import Queries, question
 from kache.ipc.protocol import Done, Hit, Request
@@ -36,6 +38,23 @@ def test_what_cargos_children_compile_belongs_to_cargo(tmp_path: Path) -> None:
         found = Builds().of(grandchild).id.split("-")[0]
         parent.communicate()
     assert name == "cargo" and int(found) == parent.pid
+
+
+@pytest.mark.parametrize(("name", "counts"), [("rustc", True), ("kache", True), ("a-test", False)])
+def test_cargo_compiles_while_compilers_are_its_children(tmp_path: Path, name: str, *, counts: bool) -> None:
+    for link in ("cargo", name):
+        (tmp_path / link).symlink_to(sys.executable)
+    child = "print(flush=True); import sys; sys.stdin.read()"
+    script = f"import subprocess,sys; subprocess.run([{str(tmp_path / name)!r}, '-c', {child!r}], stdin=sys.stdin)"
+    cargo = tmp_path / "cargo"
+    with subprocess.Popen([cargo, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        build_id = Builds().of(parent.pid).id
+        found = is_compiling(build_id)
+        parent.communicate()
+    assert found == counts
+    assert not is_compiling(build_id)
 
 
 def test_a_process_that_is_gone_is_known_by_its_number() -> None:

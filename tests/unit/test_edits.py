@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,24 +84,31 @@ class Preparation:
         self.script = tmp_path / "rustc.py"
         self.script.write_text(RUSTC)
 
-    def run(self) -> int:
+    def run(self, umask: int = 0o022) -> int:
         argv = [sys.executable, str(self.script), "--out-dir", "/nowhere", "-C", f"incremental={self.state}"]
-        return make_state.main([str(self.cache_dir), "0-0", str(self.state), *argv])
+        return make_state.main([str(self.cache_dir), "0-0", f"{umask:o}", str(self.state), *argv])
 
     def left(self) -> list[str]:
         return sorted(path.name for path in (self.cache_dir / make_state.PLACE).iterdir())
 
 
 @pytest.fixture
-def preparation(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Preparation:
+def preparation(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Preparation]:
     monkeypatch.setattr(make_state, "_give_way", lambda: None)  # a priority given up does not come back
-    return Preparation(tmp_path, state)
+    umask = os.umask(0o022)
+    yield Preparation(tmp_path, state)
+    os.umask(umask)
 
 
 def test_state_is_prepared_and_nothing_else_is_left(preparation: Preparation) -> None:
     assert preparation.run() == 0
     assert [path.name for path in preparation.state.rglob("*")] == ["a-1", "s-1"]
     assert preparation.left() == ["lock", "waiting-0"]
+
+
+def test_state_is_for_whom_the_caller_makes_files_for(preparation: Preparation) -> None:
+    assert preparation.run(umask=0o007) == 0
+    assert (preparation.state / "a-1").stat().st_mode & 0o777 == 0o770
 
 
 def test_a_compile_that_fails_prepares_nothing(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:

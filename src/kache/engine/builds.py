@@ -8,6 +8,7 @@ from typing import NamedTuple
 _REMEMBERED = 256
 _MAX_CLIMB = 8
 _MAX_ARGV_BYTES = 1 << 16
+_COMPILING = (b"kache", b"rustc", b"clippy-driver", b"build-script", b"build_script")
 
 
 class Build(NamedTuple):
@@ -80,6 +81,28 @@ def is_alive(build_id: str) -> bool:
     pid, _, ticks = build_id.partition("-")
     process = _process(int(pid))
     return process is not None and process.ticks == ticks and process.state not in (b"Z", b"X")
+
+
+def is_compiling(build_id: str) -> bool:
+    """Whether the cargo of a build has compilers or build scripts running.
+
+    It may live on without: for the tests it runs, or as the very program of `cargo run`. Where its children cannot be
+    seen, it counts as compiling until it ends.
+    """
+    pid, _, ticks = build_id.partition("-")
+    process = _process(int(pid))
+    if process is None or process.ticks != ticks or not process.name.startswith(b"cargo"):
+        return False
+    try:
+        children = [child for task in os.listdir(f"/proc/{pid}/task") for child in _children(pid, task)]
+    except OSError:
+        return is_alive(build_id)
+    return any(found is not None and found.name.startswith(_COMPILING) for found in map(_process, children))
+
+
+def _children(pid: str, task: str) -> list[int]:
+    with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+        return [int(word) for word in file.read().split()]
 
 
 def _process(pid: int) -> _Process | None:

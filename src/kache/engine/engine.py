@@ -221,7 +221,9 @@ class Engine:
             env_unset=[],
             replacements=roots.reverse(json=invocation.json_errors) if missed.remapped else [],
             unlink=existing_outputs(invocation),
-            afterwards=[] if edit is None else edit.afterwards(missed, call.build.id, self._cache_dir),
+            afterwards=[]
+            if edit is None
+            else edit.afterwards(missed, call.build.id, call.request.umask, self._cache_dir),
         )
 
     def ask(self, asked: Asked) -> Run:

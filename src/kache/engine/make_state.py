@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kache.engine.builds import is_alive
+from kache.engine.builds import is_compiling
 from kache.util.locking import locked
 
 PLACE = "incremental"
@@ -32,15 +32,15 @@ _JOBSERVER = ("CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Take `CACHE_DIR BUILD_ID STATE RUSTC ARGS...`: the argv of an incremental compile with state in STATE."""
-    place, build_id, state, compile_ = Path(argv[0], PLACE), argv[1], Path(argv[2]), argv[3:]
+    """Take `CACHE_DIR BUILD_ID UMASK STATE RUSTC ARGS...`: the argv of an incremental compile with state in STATE."""
+    place, build_id, state, compile_ = Path(argv[0], PLACE), argv[1], Path(argv[3]), argv[4:]
     _give_way()
     place.mkdir(mode=0o700, exist_ok=True)
     with _slot(place) as has_slot:
         if not has_slot:
             return 1
-        while is_alive(build_id):  # cargo may still be compiling other units
-            time.sleep(_POLL_S)
+        os.umask(int(argv[2], 8))
+        _wait_for_quiet(build_id)
         with locked(place / "lock"):
             work = place / "work"
             shutil.rmtree(work, ignore_errors=True)  # of one that was killed
@@ -54,6 +54,14 @@ def _give_way() -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _wait_for_quiet(build_id: str) -> None:
+    """Wait until cargo has nothing left to compile: twice in a row, as units follow each other."""
+    quiet, deadline = 0, time.monotonic() + LIMIT_S
+    while quiet < 2 and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        quiet = 0 if is_compiling(build_id) else quiet + 1
 
 
 @contextlib.contextmanager
