@@ -40,8 +40,8 @@ e2e: setup ## Run the tests with a real cargo and rustc only
 golden: setup ## Write golden files anew after a change that was meant; look at the diff
 	@echo "golden: writing files anew" && UPDATE_GOLDEN=1 $(RUN) -m pytest -q -k golden tests $(ARGS)
 
-docs: tools ## Generate docs/reference from the code
-	@$(RUN) -m tools.reference
+docs: tools ## Generate docs/reference and the man pages from the code
+	@$(RUN) -m tools.reference && $(RUN) -m tools.man
 
 bench: setup ## Measure against plain cargo and the peers installed (ARGS="--only hit,warm")
 	@$(RUN) -m bench.run $(ARGS)

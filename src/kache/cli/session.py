@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,10 @@ class Session:
             why = error.why if isinstance(error, KacheError) else str(error)
             if "timed out" in why:  # without a daemon what is on disk is all there is
                 say(f"warning: the daemon did not answer within {_FLUSH_S:.0f} s; its latest calls are not counted")
+
+    def real_path(self, path: Path | None) -> str | None:
+        """A path as /proc has it of cargo, which events remember: absolute, links resolved."""
+        return None if path is None else os.path.realpath(Path(self.cwd or "/", path))
 
     @contextmanager
     def index(self) -> Iterator[sqlite3.Connection | None]:

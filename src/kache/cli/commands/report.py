@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
@@ -72,8 +71,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
 
 
 def _collect(args: argparse.Namespace, session: Session) -> Report:
-    # As /proc has it of cargo: links resolved.
-    root = os.path.realpath((session.cwd or Path("/")) / args.root) if args.root is not None else None
+    root = session.real_path(args.root)
     place = f" in {root}" if root else ""
     now_ns = time.time_ns()
     with session.index() as connection:
