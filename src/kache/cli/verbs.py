@@ -19,6 +19,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("list", "list", "List what the store holds."),
     Verb("why-miss", "why_miss", "Say what changed for each compile that was not a hit."),
     Verb("report", "report", "Report what builds did, unit by unit: text, HTML, Markdown, a trace."),
+    Verb("monitor", "monitor", "Watch builds, and look around in what happened."),
     Verb("gc", "gc", "Evict entries until the store fits its budget."),
     Verb("purge", "purge", "Delete every entry, or those of one crate."),
     Verb("clean", "clean", "Find target directories and delete those chosen."),

@@ -130,6 +130,7 @@ class Server:
             "rss_bytes": _rss_bytes(),
             "requests": self.requests,
             "in_flight": self.engine.in_flight,
+            "compiles": self.engine.running(),
             "socket": str(self.config.socket_path),
             "cache_dir": str(self.cache_dir),
         }

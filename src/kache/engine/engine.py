@@ -346,6 +346,19 @@ class Engine:
         """Compiles handed out and not recorded yet."""
         return len(self._compiles) + len(self.pending)
 
+    def running(self) -> list[dict[str, Any]]:
+        """The compiles handed out and not ended yet, for people who watch."""
+        now = time.perf_counter()
+        return [
+            {
+                "crate_name": each.missed.call.crate_name,
+                "unit_kind": each.missed.call.unit_kind,
+                "build": each.call.build.id,
+                "elapsed_ms": round((now - each.call.clock) * 1000, 1),
+            }
+            for each in list(self._compiles.values())
+        ]
+
     @property
     def has_unwritten(self) -> bool:
         """Whether `flush` has something to do."""

@@ -29,7 +29,8 @@ class Unit:
     """One rustc call.
 
     Attributes:
-        start_ms: from the start of the report's first build.
+        at_ns: when it came, ns since the Unix epoch.
+        start_ms: the same, from the report's first unit.
         duration_ms: what cargo waited: the compile for a miss, kache's own time for a hit.
         compile_ms: of the compile; for a hit, of the one it saved.
         cause: of a miss: `first-compile`, `entry-gone`, `not-recorded`, or the kind of the first input that changed.
@@ -37,6 +38,7 @@ class Unit:
         bytes: put in place by a hit.
     """
 
+    at_ns: int
     build: str
     crate_name: str
     unit_kind: str
@@ -127,7 +129,13 @@ class Report:
 
 
 def collect(
-    connection: sqlite3.Connection | None, window: Window, *, scope: str, max_bytes: int, now_ns: int
+    connection: sqlite3.Connection | None,
+    window: Window,
+    *,
+    scope: str,
+    max_bytes: int,
+    now_ns: int,
+    explains: bool = True,
 ) -> Report:
     """Read one window.
 
@@ -137,12 +145,15 @@ def collect(
         scope: what the window is, in words.
         max_bytes: the configured budget.
         now_ns: wall clock, ns since the Unix epoch.
+        explains: find the causes of misses, which takes longest.
     """
     report = Report(SCHEMA_VERSION, scope, now_ns, stats.collect(connection, window, max_bytes))
     if connection is None:
         return report
     report.builds = _builds(connection, window)
-    _causes(connection, window, report, _units(connection, window, report))
+    _units(connection, window, report)
+    if explains:
+        _causes(connection, window, report)
     report.days = _days(connection, window.root, now_ns)
     return report
 
@@ -166,8 +177,7 @@ def _builds(connection: sqlite3.Connection, window: Window) -> list[Build]:
     ]
 
 
-def _units(connection: sqlite3.Connection, window: Window, report: Report) -> list[int]:
-    """Fill in the units; when each came, ns since the Unix epoch."""
+def _units(connection: sqlite3.Connection, window: Window, report: Report) -> None:
     condition, values = window.where()
     condition = f"{condition} AND coalesce(reason, '') NOT IN {_QUESTIONS}"
     rows = connection.execute(
@@ -178,7 +188,7 @@ def _units(connection: sqlite3.Connection, window: Window, report: Report) -> li
         [*values, MAX_UNITS],
     ).fetchall()
     if not rows:
-        return []
+        return
     rows.sort()
     total = connection.execute(f"SELECT count(*) FROM events WHERE {condition}", values).fetchone()[0]
     report.units_left_out = total - len(rows)
@@ -188,6 +198,7 @@ def _units(connection: sqlite3.Connection, window: Window, report: Report) -> li
         waited_ms = own_ms if outcome in (*HITS, "seeded") else own_ms + compile_ms
         report.units.append(
             Unit(
+                at_ns=at_ns,
                 build=build,
                 crate_name=crate,
                 unit_kind=kind,
@@ -199,10 +210,9 @@ def _units(connection: sqlite3.Connection, window: Window, report: Report) -> li
                 bytes=count,
             )
         )
-    return [row[0] for row in rows]
 
 
-def _causes(connection: sqlite3.Connection, window: Window, report: Report, at_ns: list[int]) -> None:
+def _causes(connection: sqlite3.Connection, window: Window, report: Report) -> None:
     """Tell each miss its cause: the same event has the same time, crate and kind."""
     known: dict[tuple[str, str, int], tuple[str, str]] = {}
     counts: Counter[str] = Counter()
@@ -211,9 +221,9 @@ def _causes(connection: sqlite3.Connection, window: Window, report: Report, at_n
         cause = change.kind if change else each.cause
         counts[cause] += 1
         known[each.crate_name, each.unit_kind, each.at_ns] = (cause, change.label if change else "")
-    for unit, time_ns in zip(report.units, at_ns, strict=True):
+    for unit in report.units:
         if unit.outcome == "miss":
-            unit.cause, unit.detail = known.get((unit.crate_name, unit.unit_kind, time_ns), ("", ""))
+            unit.cause, unit.detail = known.get((unit.crate_name, unit.unit_kind, unit.at_ns), ("", ""))
     report.causes = dict(counts.most_common())
 
 

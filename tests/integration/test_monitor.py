@@ -1,0 +1,223 @@
+"""`kache monitor`: driven by Textual's pilot at three sizes, and typed into a real terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import DataTable, TabbedContent
+
+from kache.config.load import load
+from kache.tui.app import TABS, Monitor
+from kache.tui.frame import settled
+from kache.tui.source import Source
+from tests.support.cli import CliBox
+from tests.support.report_index import NOW_NS, fill
+from tests.support.terminal import end_of, type_kache
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "monitor"
+SIZES = [(80, 24), (120, 40), (60, 16)]
+Steps = Callable[[Monitor, "Pilot[None]"], Awaitable[None]]
+
+
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliBox:
+    """A history that stands still: the monitor's clock is that of the history."""
+    clock = SimpleNamespace(time_ns=lambda: NOW_NS, monotonic=time.monotonic)
+    monkeypatch.setattr("kache.tui.source.time", clock)
+    return filled(tmp_path, NOW_NS)
+
+
+@pytest.fixture
+def live_box(tmp_path: Path) -> CliBox:
+    """The same a moment ago, for processes of their own."""
+    return filled(tmp_path, time.time_ns())
+
+
+def filled(root: Path, now_ns: int) -> CliBox:
+    made = CliBox(root)
+    index = fill(made, now_ns=now_ns)
+    for number, (crate, size) in enumerate((("serde", 4000), ("leaf", 9000), ("app", 100)), 1):
+        index.entry(crate, number=number, bytes=size)
+    index.connection.close()
+    return made
+
+
+def source(box: CliBox) -> Source:
+    return Source(load(box.env(), None), 86400.0)
+
+
+def drive(box: CliBox, steps: Steps, size: tuple[int, int] = (100, 30)) -> list[str]:
+    """Run the app without a terminal; what `purge` was asked to delete."""
+    purged: list[str] = []
+
+    async def run() -> None:
+        app = Monitor(source(box), lambda crate: purged.append(crate) or f"deleted {crate}")
+        async with app.run_test(size=size) as pilot:
+            app.animation_level = "none"
+            await settled(app, pilot)
+            await steps(app, pilot)
+
+    asyncio.run(run())
+    return purged
+
+
+def rows(app: Monitor, name: str) -> list[str]:
+    table: DataTable[Any] = app.query_one(f"#{name}", DataTable)
+    return [str(table.get_row_at(at)[0]) for at in range(table.row_count)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("tab", TABS)
+def test_golden_frames(box: CliBox, tab: str, size: tuple[int, int]) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        app.action_tab(tab)
+        text = await settled(app, pilot)
+        path = GOLDEN / f"{tab}-{size[0]}x{size[1]}.txt"
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert text == path.read_text()
+        assert all(len(line) <= size[0] for line in text.splitlines()) and len(text.splitlines()) <= size[1]
+
+    drive(box, steps, size)
+
+
+def test_keys_lead_through_the_tabs(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        for key, name in zip("1234", TABS, strict=True):
+            await pilot.press(key)
+            assert app.query_one(TabbedContent).active == name
+        theme = app.theme
+        await pilot.press("t")
+        assert app.theme != theme
+
+    drive(box, steps)
+
+
+def test_the_cursor_chooses_the_build_whose_units_are_shown(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        assert rows(app, "unit-table") == ["app", "odd", "new_one", "leaf", "serde"]
+        await pilot.press("down")
+        await pilot.pause()
+        assert rows(app, "unit-table") == ["leaf", "serde"]
+        await pilot.pause(0.7)  # looked again meanwhile: the choice stays
+        assert rows(app, "unit-table") == ["leaf", "serde"]
+
+    drive(box, steps)
+
+
+def test_a_mouse_chooses_too(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        await pilot.click("#build-table", offset=(6, 2))
+        await pilot.pause()
+        assert rows(app, "unit-table") == ["leaf", "serde"]
+
+    drive(box, steps)
+
+
+def test_filter_narrows_and_escape_ends_it(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        await pilot.press("4", "slash", *"lea", "enter")
+        await settled(app, pilot)
+        assert rows(app, "store-table") == ["leaf"]
+        await pilot.press("slash", "escape")
+        await settled(app, pilot)
+        assert rows(app, "store-table") == ["app", "leaf", "serde"]
+
+    drive(box, steps)
+
+
+def test_sort_and_delete_after_a_question(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        await pilot.press("4", "s")
+        await pilot.pause()
+        assert rows(app, "store-table") == ["leaf", "serde", "app"]
+        await pilot.press("d")
+        await pilot.pause()
+        await pilot.press("n")
+        await pilot.pause()
+        await pilot.press("d")
+        await pilot.pause()
+        await pilot.press("y")
+        await pilot.pause(0.2)
+
+    assert drive(box, steps) == ["app"]  # the cursor stayed on the row it was on
+
+
+def test_what_happens_meanwhile_appears(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        index = box.index()
+        index.now_ns = NOW_NS
+        index.build("3-3")
+        index.event("local_hit", crate="fresh", build="3-3")
+        index.connection.close()
+        for _ in range(60):
+            await pilot.pause(0.05)
+            if len(rows(app, "build-table")) == 3:
+                return
+        raise AssertionError("the new build is not shown")
+
+    drive(box, steps)
+
+
+def test_no_store_and_a_broken_one_are_shown_not_raised(box: CliBox, tmp_path: Path) -> None:
+    index = box.cache_dir / "store" / "index.db"
+    index.write_bytes(b"no database at all\n" * 500)
+
+    assert "damaged" in source(box).take().problem
+    (tmp_path / "fresh").mkdir()
+    empty = CliBox(tmp_path / "fresh")
+    assert source(empty).take().problem == "" and not empty.cache_dir.exists()
+
+
+def test_a_daemon_may_come_and_go(box: CliBox) -> None:
+    looks = source(box)
+    assert looks.take().daemon is None
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(box.cache_dir / "daemon.sock"))
+        assert looks.take().daemon is None  # nobody listens
+    (box.cache_dir / "daemon.sock").unlink()
+    box.run("daemon", "start")
+    try:
+        assert (looks.take().daemon or {})["compiles"] == []
+    finally:
+        box.run("daemon", "stop")
+    assert looks.take().daemon is None
+
+
+def test_typed_in_a_terminal(live_box: CliBox) -> None:
+    child = type_kache("monitor", env=live_box.env(), cwd=live_box.cwd, size=(24, 80))
+    child.expect("hits 1")
+    child.send("4")
+    child.expect("by name")
+    child.send("q")
+    status, said = end_of(child)
+    assert status == 0 and "Traceback" not in said
+
+
+@pytest.mark.parametrize("size", [(15, 80), (24, 59)])
+def test_a_terminal_too_small_is_said(box: CliBox, size: tuple[int, int]) -> None:
+    status, said = end_of(type_kache("monitor", env=box.env(), cwd=box.cwd, size=size))
+    assert status == 2 and f"{size[1]}x{size[0]} characters" in said
+
+
+def test_no_terminal_is_said(box: CliBox) -> None:
+    done = box.run("monitor")
+    assert done.returncode == 2 and "needs a terminal" in done.stderr
+    assert box.error("monitor")["fix"] == "use kache report --json"
+
+
+def test_snapshots(live_box: CliBox) -> None:
+    assert "cargo build|x" in live_box.run("monitor", "--snapshot", "-").stdout
+    assert "causes of misses" in live_box.data("monitor", "--snapshot", "-", "--tab", "why")["frame"]
+    assert live_box.run("monitor", "--snapshot", "m.svg").returncode == 0
+    assert (live_box.cwd / "m.svg").read_text().startswith("<svg")
