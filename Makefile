@@ -8,13 +8,16 @@ CRATES := native/launcher bench/nothing_wrapper
 # Pytest and cargo run their own jobs; a jobserver of this make would only confuse the builds under test.
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help setup tools try check fix test e2e golden docs bench bench-peers-install clean
+.PHONY: help setup servers tools try check fix test e2e golden docs bench bench-peers-install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-20s %s\n", $$1, $$2 }'
 
 setup: ## Make .venv, build kache with its native launcher, install both and the development tools
 	@python="$$(sh tools/find_python.sh)" && "$$python" tools/setup.py
+
+servers: tools ## Build the servers that tests of the remote talk to, once, below ~/.cache/kache-servers
+	@$(RUN) -m tools.servers
 
 tools:
 	@python="$$(sh tools/find_python.sh)" && "$$python" tools/setup.py --tools-only
@@ -29,7 +32,7 @@ fix: tools ## Format and repair what can be repaired by itself
 	@echo "fix: ruff" && $(RUN) -m ruff check --fix --quiet . ; $(RUN) -m ruff format .
 	@for crate in $(CRATES); do echo "fix: cargo fmt $$crate" && cargo fmt --manifest-path $$crate/Cargo.toml || exit 1; done
 
-test: setup ## Run the whole test suite
+test: setup servers ## Run the whole test suite
 	@sh tools/filesystem_tools.sh
 	@echo "test: the whole suite" && $(RUN) -m pytest -n auto $(ARGS)
 

@@ -110,6 +110,49 @@ class DaemonUnreachableError(KacheError):
     default_fix = "run kache daemon start; builds go on without it"
 
 
+class RemoteError(KacheError):
+    """The remote cannot do what it was asked for; builds go on with the store of this machine."""
+
+    code = "remote-failed"
+    default_fix = "run kache doctor; builds go on without the remote"
+
+
+class RemoteUnreachableError(RemoteError):
+    """The remote does not answer, answers too late, or says that it is out of order."""
+
+    code = "remote-unreachable"
+
+
+class RemoteDeniedError(RemoteError):
+    """The remote does not let us in, or not do this."""
+
+    code = "remote-denied"
+    default_fix = "look at the credentials and what they allow: kache doctor says whose they are"
+
+
+class RemoteObjectError(RemoteError):
+    """An object of the remote is not what it must be; it counts as if it were not there."""
+
+    code = "remote-object"
+    default_why = "it was altered, cut short or written by something else"
+    default_fix = "run kache remote verify; builds go on without that object"
+
+
+class UntrustedError(RemoteObjectError):
+    """A document is unsigned, signed by a key that is not trusted, or altered."""
+
+    code = "remote-untrusted"
+    default_why = "without a signature of a trusted key nobody knows who wrote it"
+    default_fix = "if its writer is to be trusted: kache keys trust"
+
+
+class KeysError(KacheError):
+    """A key cannot be read, used or written."""
+
+    code = "keys-unusable"
+    default_fix = "see kache keys list, and kache keys generate"
+
+
 class ConfigError(KacheError):
     """A configuration value that a command cannot do without is wrong."""
 

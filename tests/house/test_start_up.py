@@ -22,6 +22,7 @@ UNWANTED = (
     "kache.setup",
     "kache.cli",
 )
+OF_A_REMOTE = ("kache.remote", "kache.engine.transfer.remotes", "obstore", "cryptography", "backports", "compression")
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,13 @@ UNWANTED = (
 def test_the_compile_path_loads_no_command_line_and_no_http(module: str) -> None:
     loaded = modules_after(f"import {module}")
     assert not {name for name in loaded if name in UNWANTED or name.startswith(tuple(f"{bad}." for bad in UNWANTED))}
+
+
+@pytest.mark.parametrize("module", ["kache.wrapper.__main__", "kache.daemon.__main__"])
+def test_nothing_of_a_remote_is_loaded_before_one_is_named(module: str) -> None:
+    loaded = modules_after(f"import {module}")
+    bad = tuple(f"{name}." for name in OF_A_REMOTE)
+    assert not {name for name in loaded if name in OF_A_REMOTE or name.startswith(bad)}
 
 
 def test_the_in_process_engine_needs_no_event_loop() -> None:

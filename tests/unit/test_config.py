@@ -94,7 +94,7 @@ def test_bad_value_falls_to_the_next_rank(env: dict[str, str], tmp_path: Path) -
         ("[cache]\n\nzzz = 1\n", 3, "one of cache_dir"),
         ("cache.remapp = false\n", 1, "remap"),
         ('max_size = "1G"\n', 1, "max_size below a [cache] line"),
-        ("[cache]\nremap = true\n[remote]\nurl = 1\n", 3, "only a [cache] table"),
+        ("[cache]\nremap = true\n[remotes]\nurl = 1\n", 3, "only a [cache] table"),
         ('[cache]\ncache_dir = "/x"\n', 2, "the environment variable KACHE_CACHE_DIR"),
         ('[cache]\nkey_salt = "a\n', 2, "a [cache] table"),
     ],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kache.config import paths
+from kache.config.remote import RemotePlace, overridden
 from kache.config.settings import MAX_DEFAULT_SIZE_BYTES, MIN_DEFAULT_SIZE_BYTES, SETTINGS, Setting
 from kache.util.toml_lines import error_line, line_of, line_of_table
 
@@ -22,7 +23,17 @@ DEFAULT_ORIGIN = "default"
 _SUGGESTION_CUTOFF = 0.6
 # Other KACHE_ variables are other parts' (KACHE_PYTHON, the tests' fault switches): only a near miss is worth a word.
 _ENV_TYPO_CUTOFF = 0.86
-_OTHER_ENV = frozenset({"KACHE_CONFIG", "KACHE_PYTHON"})
+_OTHER_ENV = frozenset(
+    {
+        "KACHE_CONFIG",
+        "KACHE_PYTHON",
+        "KACHE_S3_ACCESS_KEY",
+        "KACHE_S3_SECRET_KEY",
+        "KACHE_REMOTE_SIGNING_KEY",
+        "KACHE_REMOTE_TRUSTED_KEYS",
+    }
+)
+_S3_NAMES = ("bucket", "prefix", "endpoint", "region", "profile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,19 @@ class Config:
     daemon: bool = True
     disabled: bool = False
     local_only: bool = False
+    trust_domain: str = ""
+    remote: RemotePlace | None = None
+    remote_readonly: bool = False
+    remote_concurrency: int = 16
+    remote_upload_rate: int = 0
+    remote_stall_s: float = 0.8
+    remote_wait_s: float = 0.25
+    remote_queue: int = 20_000
+    s3_bucket: str = ""
+    s3_prefix: str = ""
+    s3_endpoint: str = ""
+    s3_region: str = ""
+    s3_profile: str = ""
     log_level: str = "info"
     base_dir: Path | None = None
     remap: bool = True
@@ -196,6 +220,8 @@ class _Reader:
             self.values["incremental"] = "off" if sys.platform == "darwin" else "adaptive"
         if "max_size_bytes" not in self.values:
             self.values["max_size_bytes"] = default_max_size_bytes(self.values["cache_dir"])
+        s3 = {name: self.values[f"s3_{name}"] for name in _S3_NAMES}
+        self.values["remote"] = None if self.values["local_only"] else overridden(self.values["remote"], **s3)
         return Config(**self.values, origins=self.origins, problems=tuple(self.problems), files=tuple(self.files))
 
 

@@ -71,6 +71,11 @@ def state_dir(env: Mapping[str, str]) -> Path:
     return Path(home_dir(env), below_home)
 
 
+def keys_dir(env: Mapping[str, str]) -> Path:
+    """Where keys are kept, beside the user's configuration file; it need not exist."""
+    return user_config_path(env).parent / "keys"
+
+
 def project_config_path(start: Path) -> Path | None:
     """The nearest `.kache.toml` in `start` or above it."""
     for directory in (start, *start.parents):

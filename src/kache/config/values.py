@@ -27,6 +27,7 @@ _SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "fals
 EXPECTED_SIZE = 'a size such as 10GiB, "500 MB" or a number of bytes'
 EXPECTED_DURATION = "a duration such as 90s, 30m, 3h, 7d or a number of seconds"
 EXPECTED_SWITCH = "1 or 0, true or false"
+EXPECTED_COUNT = "a whole number from 1 on"
 
 
 def parse_size(value: object) -> int:
@@ -45,6 +46,18 @@ def parse_duration(value: object) -> float:
         ValueError: not a duration; the text says what would be right.
     """
     return _scaled(value, _DURATION_UNITS, EXPECTED_DURATION)
+
+
+def parse_count(value: object) -> int:
+    """A number of things, at least one.
+
+    Raises:
+        ValueError: not a count; the text says what would be right.
+    """
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isdecimal() or not 0 < int(text) < 1_000_000_000:
+        raise ValueError(EXPECTED_COUNT)
+    return int(text)
 
 
 def parse_switch(value: object) -> bool:

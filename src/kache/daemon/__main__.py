@@ -11,6 +11,7 @@ from kache.config.load import load
 from kache.daemon import server
 from kache.engine.logs import to_file
 from kache.errors import KacheError
+from kache.util.leaving import leave
 
 EXIT_OTHER_VERSION = 86
 LOG_NAME = "daemon.log"
@@ -40,4 +41,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -25,6 +25,7 @@ from kache.ipc.protocol import Busy, Control, Done, Pass, ProtocolError, Reply, 
 
 if TYPE_CHECKING:
     from kache.daemon.server import Server
+    from kache.engine.transfer.remotes import Remote
 
 log = logging.getLogger("kache")
 # Copying or hashing more would keep other calls waiting: it goes to a worker thread, which costs some 0.2 ms (1 MiB
@@ -144,12 +145,21 @@ class Connection(asyncio.Protocol):
                 self._send(Wait(int(self._server.flights.limit_s(decision)) + _MARGIN_S))
                 self._spawn(self._join(call, decision))
             else:
-                self._compile(call, decision)
+                self._elsewhere(call, decision)
         elif heavy_bytes(decision.entry, self._engine.store) > INLINE_BYTES:
             self._send(Wait(_COPY_WAIT_S))
             self._spawn(self._restore_in_thread(call, decision))
         else:
             self._served(call, self._engine.restore(call, decision))
+
+    def _elsewhere(self, call: Call, missed: Missed) -> None:
+        """Look in the remote if there is one worth asking, else compile."""
+        remote = None if missed.place is None else self._server.transfers.remote_of(call, missed)
+        if remote is None:
+            self._compile(call, missed)
+            return
+        self._send(Wait(_COPY_WAIT_S))
+        self._spawn(self._find(remote, call, missed))
 
     def _served(self, call: Call, served: Served | Passed | None) -> None:
         if served is None:
@@ -231,6 +241,18 @@ class Connection(asyncio.Protocol):
                 return
             missed = decision
         self._compile(call, missed)
+
+    async def _find(self, remote: Remote, call: Call, missed: Missed) -> None:
+        if await self._server.transfers.find(remote, call, missed):
+            decision = self._engine.begin(call)
+            if isinstance(decision, Found):
+                decision.outcome = Outcome.REMOTE_HIT
+                await self._restore_in_thread(call, decision)
+                return
+        if self._server.flights.knows(missed):  # while we asked, somebody began to compile the same
+            await self._join(call, missed)
+        else:
+            self._compile(call, missed)
 
     async def _restore_in_thread(self, call: Call, found: Found) -> None:
         self._served(call, await self._server.in_thread(self._engine.restore, call, found))

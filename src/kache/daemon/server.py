@@ -21,11 +21,12 @@ from kache import __version__
 from kache.config import paths
 from kache.config.load import Config
 from kache.daemon.connection import Connection
-from kache.daemon.services import capture, flush, idle_exit, self_restart, store_care
+from kache.daemon.services import capture, flush, idle_exit, self_restart, store_care, upload
+from kache.daemon.transfers import Transfers
 from kache.engine.builds import Build
 from kache.engine.engine import Engine
 from kache.engine.single_flight import SingleFlight
-from kache.errors import CacheDirError
+from kache.errors import CacheDirError, StoreError
 from kache.store.local import LocalStore
 
 log = logging.getLogger("kache")
@@ -50,6 +51,7 @@ class Server:
         self.cache_dir = config.cache_dir
         self.engine = Engine(store, config.cache_dir)
         self.flights = SingleFlight(self.engine.digests, store.memos, store.expected_compile_s)
+        self.transfers = Transfers(self)
         self.loop = loop
         self.connections: set[Connection] = set()
         self.requests = 0
@@ -146,7 +148,7 @@ class Server:
     async def serve(self, listener: socket.socket) -> None:
         """Answer until stopped, then drain."""
         server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener)
-        jobs = (flush, store_care, capture, idle_exit, self_restart)
+        jobs = (flush, store_care, capture, idle_exit, self_restart, upload)
         services = [self.loop.create_task(job.run(self)) for job in jobs]
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop)
@@ -157,9 +159,17 @@ class Server:
             await asyncio.sleep(0.01)
         for service in services:
             service.cancel()
+        await self._send_rest(deadline)
         self._pool.shutdown(wait=True)
         self.engine.flush()
         self.engine.close()
+
+    async def _send_rest(self, deadline: float) -> None:
+        """Send what waits, as far as time allows; the rest is in the queue for the next daemon."""
+        with contextlib.suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(max(deadline - time.monotonic(), 1.0)):
+                await upload.once(self)
+        self.transfers.close()
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

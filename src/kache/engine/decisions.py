@@ -9,6 +9,7 @@ from kache.compilers.rustc.invocation import Invocation
 from kache.compilers.rustc.key_inputs import KeyInputs
 from kache.compilers.rustc.roots import Roots
 from kache.compilers.rustc.toolchain import Toolchain
+from kache.config.remote import RemotePlace
 from kache.core.entry import Entry
 from kache.core.outcome import Outcome, Reason
 from kache.engine.warm_start.traces import Trace
@@ -77,6 +78,7 @@ class Missed:
         remapped: rustc is told stable names for this checkout's paths.
         seen_id: under which id the call is remembered once its answer is known.
         is_traced: warm start wants to know of it.
+        place: the remote of this call; None where there is none.
     """
 
     call: Invocation
@@ -88,6 +90,7 @@ class Missed:
     remapped: bool
     seen_id: bytes
     is_traced: bool
+    place: RemotePlace | None = None
 
     def argv(self) -> list[bytes]:
         """What is run to compile it."""

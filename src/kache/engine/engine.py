@@ -34,6 +34,7 @@ from kache.engine.preparation import Preparation
 from kache.engine.record import Moments, NotStoredError, Recorder, identity_of, labelled, outputs_at_end
 from kache.engine.requests import environment
 from kache.engine.serve import Served, serve
+from kache.engine.transfer import policy
 from kache.engine.warm_start.place import Placed, is_virgin
 from kache.engine.warm_start.traces import Trace, Traces
 from kache.engine.warm_start.warm_start import WarmStart
@@ -271,7 +272,7 @@ class Engine:
         try:
             if compile_.is_private:
                 raise NotStoredError(Reason.INCREMENTAL_EXTERN)
-            entry = self._recorder.record(missed, done, compile_.around)
+            entry = self._recorder.record(missed, done, compile_.around, send_to=self._send_to(compile_))
             self.preparation.note(compile_.call.build, entry)
         except NotStoredError as error:
             reason = error.reason
@@ -292,6 +293,14 @@ class Engine:
         reason = compile_.edit.end(done)
         inputs = inputs_read(compile_.missed, self.digests, compile_.started_ns)
         self._compiled(compile_, done, Outcome.PASSTHROUGH, reason, inputs)
+
+    def _send_to(self, compile_: Compile) -> str:
+        """The remote this compile may be sent to."""
+        place = compile_.missed.place
+        if place is None:
+            return ""
+        env = policy.relevant(compile_.call.request.env)
+        return "" if policy.why_not_write(self.config(compile_.call), env) else str(place)
 
     def _miss_event(self, compile_: Compile, done: Done, entry: Entry | None, outcome: Outcome, reason: str) -> None:
         missed = compile_.missed

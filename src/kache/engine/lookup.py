@@ -127,13 +127,14 @@ class Lookup:
         missed = Missed(
             call=call,
             shape=Shape(roots, call.out_dir, call.json_errors, call.wants_artifacts, call.crate_name, call.unit_kind),
-            around=Surroundings(roots, asker.env, call.presentation),
+            around=Surroundings(roots, asker.env, call.presentation, asker.config.trust_domain.encode()),
             inputs=inputs,
             weak_key=inputs.weak_key(),
             toolchain=toolchain,
             remapped=remapped,
             seen_id=asker.seen_id,
             is_traced=asker.config.warm_start,
+            place=asker.config.remote,
         )
         contents: dict[bytes, Digest | None] = {}
         found = self._match(missed, contents)
@@ -207,7 +208,7 @@ def trace_of(missed: Missed, entry: Entry, memo: InputMemo) -> Trace:
 
 def _seen_id(request: Request, config: Config) -> Digest:
     env = [pair for pair in request.env if not pair.startswith(_NOISE)]
-    settings = repr((config.key_salt, config.remap, config.base_dir)).encode()
+    settings = repr((config.key_salt, config.trust_domain, config.remap, config.base_dir)).encode()
     words = (b"\0".join(request.argv), request.cwd, b"\0".join(env), settings)
     return hash_bytes(b"\1".join(words))
 

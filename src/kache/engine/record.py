@@ -68,13 +68,14 @@ class Recorder:
     store: LocalStore
     digests: FileDigests
 
-    def record(self, missed: Missed, done: Done, around: Moments) -> Entry:
+    def record(self, missed: Missed, done: Done, around: Moments, *, send_to: str = "") -> Entry:
         """Store the outputs of one compile.
 
         Args:
             missed: the call.
             done: how it ended.
             around: what was seen when it started and when it ended.
+            send_to: remote for whose upload queue it is.
 
         Returns:
             The entry.
@@ -109,7 +110,7 @@ class Recorder:
             template = depinfo.template(text, missed.around.roots.pairs())
             inputs = maker.finish(info, tied=tied, has_diagnostics=messages.has_diagnostics)
             entry = self._entry(missed, done, artifacts, (dep_info_path, template), inputs)
-            self.store.commit(entry, InputMemo(missed.weak_key, entry.key, inputs), staged)
+            self.store.commit(entry, InputMemo(missed.weak_key, entry.key, inputs), staged, send_to=send_to)
         except BaseException as error:
             for item in staged:
                 self.store.discard(item)

@@ -6,8 +6,10 @@ import sqlite3
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kache.reports import transfers
 from kache.reports.database import Window
 from kache.reports.render.text import human_bytes, human_duration, plural, table
+from kache.reports.transfers import Transfers
 
 _METHODS = ("linked", "cloned", "copied")
 OUTCOMES = ("local_hit", "prefetch_hit", "remote_hit", "dup", "seeded", "miss", "passthrough", "error")
@@ -26,6 +28,7 @@ class Stats:
         store: what is kept now; `allocated_bytes` is disk (st_blocks * 512), never apparent size.
         saved_compile_ms: compile time of the hits less what serving them took.
         builds: cargo processes seen.
+        remote: what went over the wire.
     """
 
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
@@ -39,6 +42,7 @@ class Stats:
     )
     saved_compile_ms: int = 0
     builds: int = 0
+    remote: Transfers = field(default_factory=Transfers)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts and ints."""
@@ -65,6 +69,7 @@ def collect(connection: sqlite3.Connection | None, window: Window, max_bytes: in
     stats.store["entries"] = _one(connection, "SELECT count(*) FROM entries")
     blobs, allocated = connection.execute("SELECT count(*), coalesce(sum(allocated), 0) FROM blobs").fetchone()
     stats.store["blobs"], stats.store["allocated_bytes"] = blobs, allocated
+    stats.remote = transfers.collect(connection, window)
     return stats
 
 
@@ -119,6 +124,7 @@ def to_text(stats: Stats) -> str:
                 f"saved     {human_duration(stats.saved_compile_ms / 1000)} of compiling",
                 "restored  " + ", ".join(f"{human_bytes(stats.restore[f'{how}_bytes'])} {how}" for how in _METHODS),
                 f"store     {plural(store['entries'], 'entry', 'entries')}, {taken} of {budget}",
+                *transfers.to_lines(stats.remote),
             )
         ),
     ]

@@ -30,10 +30,20 @@ from kache.store.collect import GcReport
 from kache.store.index import Index
 from kache.store.lookup import Lookup
 from kache.store.restore import Restored, RestoreHow, RestoreMethod
-from kache.store.staging import Staged
+from kache.store.staging import Receiving, Staged
+from kache.store.transfers import UploadQueue
 from kache.util.filesystem import unsafe_kind
 
-__all__ = ["BlobBrokenError", "GcReport", "LocalStore", "RestoreHow", "RestoreMethod", "Restored", "Staged"]
+__all__ = [
+    "BlobBrokenError",
+    "GcReport",
+    "LocalStore",
+    "Receiving",
+    "RestoreHow",
+    "RestoreMethod",
+    "Restored",
+    "Staged",
+]
 
 _log = logging.getLogger("kache")
 
@@ -57,6 +67,7 @@ class LocalStore:
         self._ready = ready_copies.ReadyCopies(blobs)
         self._lookup = Lookup(index)
         self._verifier = verify.Verifier(index, blobs)
+        self.uploads = UploadQueue(index)
 
     @classmethod
     def open(cls, cache_dir: Path, *, create: bool = True) -> LocalStore:
@@ -104,6 +115,10 @@ class LocalStore:
     def entry_count(self) -> int:
         """Number of entries."""
         return int(self._index.rows("SELECT count(*) FROM entries")[0][0])
+
+    def entry_keys(self) -> list[bytes]:
+        """The keys of all entries, the last used first."""
+        return [row[0] for row in self._index.rows("SELECT key FROM entries ORDER BY used_ns DESC, key")]
 
     def allocated_bytes(self) -> int:
         """Allocated bytes (st_blocks * 512) of all blobs: a running total, one row read."""
@@ -163,12 +178,45 @@ class LocalStore:
         """
         return staging.stage(self._blobs, path, share=share, needles=needles)
 
+    def receive(self, digest: bytes, size: int, *, share: bool) -> Receiving:
+        """Take a blob in that comes from elsewhere, piece by piece; `share` as for `stage`.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        return Receiving(self._blobs, digest, size, share=share)
+
+    def open_blob(self, digest: bytes) -> int:
+        """A blob opened for reading; its content is not checked.
+
+        Raises:
+            BlobBrokenError: it is missing.
+        """
+        try:
+            return os.open(self._blobs.path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise BlobBrokenError(digest) from error
+
+    def has_blob(self, digest: bytes) -> bool:
+        """Whether a blob is stored and right."""
+        try:
+            self._blobs.checked(digest)
+        except BlobBrokenError:
+            return False
+        return True
+
+    def temp(self) -> bytes:
+        """A name for a temporary file, removed after a crash."""
+        return self._blobs.temp()
+
     def discard(self, staged: Staged) -> None:
         """Forget a staged file."""
         recording.drop(staged)
 
-    def commit(self, entry: Entry, memo: InputMemo, staged: Sequence[Staged]) -> None:
+    def commit(self, entry: Entry, memo: InputMemo, staged: Sequence[Staged], *, send_to: str = "") -> None:
         """Record an entry with its memo; all or nothing. The staged files are used up, also when it fails.
+
+        With `send_to` (URL of a remote) the entry is queued for its upload, in the same transaction.
 
         An entry or memo of the same key is replaced; a blob that is stored already and still right stays as it is.
         `identity` of the staged files is renewed: the rename moved the live file's ctime.
@@ -176,7 +224,7 @@ class LocalStore:
         Raises:
             StoreError: it cannot be written, or an artifact was neither staged nor stored.
         """
-        recording.commit(self._index, self._blobs, entry, memo, staged)
+        recording.commit(self._index, self._blobs, entry, memo, staged, send_to=send_to)
         self._lookup.learn(entry, memo.weak_key)
 
     # an entry served

@@ -45,7 +45,19 @@ _UNIT_SETS = (
     """CREATE INDEX unit_sets_workspace ON unit_sets(workspace, used_ns)""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS)
+_REMOTE = (
+    # What waits to be sent to a remote; the entries themselves stay where they are.
+    """CREATE TABLE uploads(
+        place TEXT NOT NULL, key BLOB NOT NULL, queued_ns INTEGER NOT NULL, due_ns INTEGER NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(place, key)) WITHOUT ROWID""",
+    # What went over the wire, a row an entry looked for or sent.
+    """CREATE TABLE transfers(
+        id INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, build TEXT NOT NULL, direction TEXT NOT NULL,
+        outcome TEXT NOT NULL, key BLOB, requests INTEGER NOT NULL, bytes INTEGER NOT NULL, waited_us INTEGER NOT NULL,
+        compile_ms INTEGER NOT NULL)""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS, _REMOTE)
 """Step n leads from schema n to schema n + 1."""
 SCHEMA_VERSION = len(STEPS)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from kache.core.entry import Entry, InputMemo
 from kache.errors import BlobBrokenError, StoreError
-from kache.store import entries, memos
+from kache.store import entries, memos, transfers
 from kache.store.blobs import Blobs, BlobState
 from kache.store.index import Index
 from kache.store.staging import Staged
@@ -19,7 +19,9 @@ _BATCH = 500
 """Files removed under one lock: some 20 ms."""
 
 
-def commit(index: Index, blobs: Blobs, entry: Entry, memo: InputMemo, staged: Sequence[Staged]) -> None:
+def commit(
+    index: Index, blobs: Blobs, entry: Entry, memo: InputMemo, staged: Sequence[Staged], *, send_to: str = ""
+) -> None:
     """Record an entry; see `LocalStore.commit`.
 
     The renames happen inside the transaction, under SQLite's write lock: nobody else can be placing or removing the
@@ -41,6 +43,8 @@ def commit(index: Index, blobs: Blobs, entry: Entry, memo: InputMemo, staged: Se
             _demand_all(connection, entry)
             entries.save(connection, entry, now_ns)
             memos.save(connection, memo, now_ns)
+            if send_to:
+                transfers.add(connection, send_to, entry.key, now_ns)
     except BaseException as error:
         if placed:
             with contextlib.suppress(StoreError):

@@ -9,8 +9,10 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from blake3 import blake3
+
 from kache.core.entry import FileIdentity
-from kache.errors import OutputChangedError, StoreError
+from kache.errors import BlobBrokenError, OutputChangedError, StoreError
 from kache.store import hashing
 from kache.store.blobs import Blobs
 from kache.util import copying
@@ -19,6 +21,8 @@ _CANNOT_LINK = frozenset({errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSU
 _TRIES = 3
 _PRIVATE_MODE = 0o444
 """Mode of blobs that are no other file: nothing but the store has a reason to open them."""
+_SHARED_MODE = 0o644
+"""Mode of blobs from elsewhere that may be linked into target dirs: a file's under the usual umask."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,74 @@ class Staged:
             found = FileIdentity.of(os.lstat(self.source))
             if (found[:4]) == self.identity[:4]:
                 self.identity = found
+
+
+class Receiving:
+    """A blob that arrives piece by piece, under a temporary name until its content is known to be right.
+
+    Args:
+        blobs: whose temporary directory to use.
+        digest: what its content must have.
+        size: what its size must be.
+        share: it may be linked into target dirs, so it gets the mode of a file there.
+
+    Raises:
+        StoreError: it cannot be written, as `write` does.
+    """
+
+    def __init__(self, blobs: Blobs, digest: bytes, size: int, *, share: bool) -> None:
+        self._digest, self._size = digest, size
+        self._mode = _SHARED_MODE if share else _PRIVATE_MODE
+        self._temp = blobs.temp()
+        self._hasher = blake3()
+        try:
+            self._fd = _create(self._temp)
+        except OSError as error:
+            raise _cannot(self._temp, error) from error
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._hasher.update(piece)
+        view = memoryview(piece)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            raise _cannot(self._temp, error) from error
+
+    def finish(self) -> Staged:
+        """It is complete.
+
+        Raises:
+            BlobBrokenError: it is not what it was to be.
+            StoreError: it cannot be written.
+        """
+        try:
+            found = os.fstat(self._fd)
+            if self._hasher.digest() != self._digest or found.st_size != self._size:
+                raise BlobBrokenError(self._digest)
+            os.fchmod(self._fd, self._mode)
+            found = os.fstat(self._fd)
+        except OSError as error:
+            raise _cannot(self._temp, error) from error
+        finally:
+            self._close()
+        identity = FileIdentity.of(found)
+        temp, self._temp = self._temp, b""
+        return Staged(self._digest, found.st_size, self._mode, frozenset(), identity, temp, temp, is_link=False)
+
+    def drop(self) -> None:
+        """Forget what has come."""
+        self._close()
+        if self._temp:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temp)
+            self._temp = b""
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def stage(blobs: Blobs, path: bytes, *, share: bool, needles: Sequence[bytes] = ()) -> Staged:

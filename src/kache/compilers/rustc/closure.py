@@ -37,18 +37,20 @@ class Surroundings:
         roots: the call's roots.
         env: the caller's environment.
         presentation: flags that change only how diagnostics look.
+        salt: goes into digests of variables, which may be sent to a remote.
     """
 
     roots: Roots
     env: Mapping[bytes, bytes]
     presentation: tuple[bytes, ...]
+    salt: bytes = b""
 
     def env_value(self, name: bytes, form: bytes) -> bytes:
         """A variable as a memo stores it: empty when unset, else its form and digest."""
         value = self.env.get(name)
         if value is None:
             return _UNSET
-        return form + hash_bytes(self.roots.normalise_value(value) if form == _NORMALISED else value)
+        return form + hash_bytes(self.salt + (self.roots.normalise_value(value) if form == _NORMALISED else value))
 
     def fact(self, name: bytes) -> bytes:
         """Digest of a fact: the presentation flags, or the real path of a root."""
@@ -69,8 +71,41 @@ def matches(memo: InputMemo, around: Surroundings, digests: FileDigests, seen: d
     return all(_holds(item, around, digests, seen) for item in memo.inputs)
 
 
+def today(
+    inputs: Iterable[tuple[InputKind, bytes, bytes]],
+    around: Surroundings,
+    digests: FileDigests,
+    seen: dict[bytes, Digest | None],
+) -> tuple[MemoInput, ...] | None:
+    """The inputs another machine's compile read, with this call's values: what its memo would say here.
+
+    Args:
+        inputs: kind, name and, of a variable, the first byte of its value there.
+        around: this call.
+        digests: the stat memo.
+        seen: see `matches`.
+
+    Returns:
+        None where one cannot be as it was there: a file that is not here, a path that should be absent.
+    """
+    found = []
+    for kind, name, form in inputs:
+        value = _value(MemoInput(kind, name, form), around, digests, seen)
+        if value is None:
+            return None
+        found.append(MemoInput(kind, name, value))
+    return tuple(found)
+
+
 def _holds(item: MemoInput, around: Surroundings, digests: FileDigests, seen: dict[bytes, Digest | None]) -> bool:
-    kind, name, value = item.kind, item.name, item.value
+    return _value(item, around, digests, seen) == item.value
+
+
+def _value(
+    item: MemoInput, around: Surroundings, digests: FileDigests, seen: dict[bytes, Digest | None]
+) -> bytes | None:
+    """An input's value now; None where it can have none."""
+    kind, name = item.kind, item.name
     if kind == InputKind.FILE:
         path = around.roots.real(name)
         if path not in seen:
@@ -78,19 +113,19 @@ def _holds(item: MemoInput, around: Surroundings, digests: FileDigests, seen: di
                 seen[path] = digests.digest(path)
             except OSError:
                 seen[path] = None
-        return seen[path] == value
+        return seen[path]
     if kind == InputKind.ABSENT:
-        return not os.access(around.roots.real(name), os.F_OK)
+        return None if os.access(around.roots.real(name), os.F_OK) else b""
     if kind == InputKind.ENV:
-        return around.env_value(name, value[:1]) == value
+        return around.env_value(name, item.value[:1])
     if kind == InputKind.FACT:
-        return around.fact(name) == value
+        return around.fact(name)
     if kind == InputKind.DIRECTORY:
         try:
-            return listing_digest(around.roots.real(name)) == value
+            return listing_digest(around.roots.real(name))
         except OSError:
-            return False
-    return False
+            return None
+    return None
 
 
 def watched(memo: InputMemo, roots: Roots) -> tuple[list[bytes], list[bytes]]:

@@ -11,6 +11,7 @@ CHECKS: tuple[str, ...] = (
     "socket",
     "daemon",
     "store",
+    "remote",
     "rustc",
     "wrapper",
     "incremental",

@@ -1,0 +1,119 @@
+"""`kache remote status|verify|gc`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from kache.cli.output import Result
+from kache.cli.parser import Examples, option
+from kache.cli.remotes import end_progress, open_remote, progress_line, say_problems
+from kache.cli.session import Session
+from kache.config.values import parse_duration, parse_size
+from kache.errors import KacheError, UsageError
+from kache.reports import transfers
+from kache.reports.render.text import human_bytes, plural
+
+if TYPE_CHECKING:
+    from kache.engine.transfer.remotes import Remote
+
+DESCRIPTION = (
+    "Look at the cache shared with other machines.\n\n"
+    "  status  say where it is, whether it answers, what may be done, and what waits to be sent\n"
+    "  verify  check every entry's signature, and that its pack is there\n"
+    "  gc      remove old entries, and packs that nothing names"
+)
+EXAMPLES: Examples = (
+    ("kache remote status", "is it in use, and by which keys"),
+    ("kache remote verify --packs", "fetch everything and check every byte"),
+    ("kache remote gc --max-age 30d --dry-run", "say what a month's limit would remove"),
+    ("kache remote gc --max-size 50GiB", "remove the oldest beyond 50 GiB"),
+)
+ACTIONS = ("status", "verify", "gc")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
+    parser.add_argument("--offline", action="store_true", help="status: do not ask the remote")
+    parser.add_argument("--packs", action="store_true", help="verify: fetch the packs too")
+    parser.add_argument("--max-age", metavar="AGE", type=option(parse_duration), help="gc: remove what is older (30d)")
+    parser.add_argument("--max-size", metavar="SIZE", type=option(parse_size), help="gc: remove the oldest beyond SIZE")
+    parser.add_argument("--dry-run", action="store_true", help="gc: change nothing, only say what would go")
+
+
+def run(args: argparse.Namespace, session: Session) -> Result:
+    """Do the action."""
+    session.warn_of_config_problems()
+    if args.action == "status":
+        return _status(session, offline=args.offline)
+    remote = open_remote(session)
+    if args.action == "verify":
+        return _verify(remote, session, with_packs=args.packs)
+    if args.max_age is None and args.max_size is None:
+        raise UsageError("gc of what?", fix="add --max-age or --max-size")
+    return _gc(remote, args)
+
+
+def _status(session: Session, *, offline: bool) -> Result:
+    from kache.engine.transfer.policy import why_not_write
+
+    with session.index() as connection:
+        counts = transfers.collect(connection)
+    data: dict[str, Any] = {"remote": None, **counts.to_json()}
+    if session.config.remote is None:
+        return Result(data, "no remote is configured", command="remote status")
+    remote = open_remote(session, must_trust=False)
+    why_not = why_not_write(session.config, session.env)
+    data |= {
+        "remote": str(remote.place),
+        "trusted_keys": [key.id.hex() for key in remote.trusted.keys.values()],
+        "signs_as": remote.secret.public().id.hex() if remote.secret else None,
+        "why_not_write": why_not,
+        "reachable": None,
+        "problem": "",
+    }
+    lines = [
+        f"remote    {remote.place}",
+        f"trusts    {', '.join(data['trusted_keys']) or 'no key: nothing is taken'}",
+        f"sends     {'as ' + data['signs_as'] if data['signs_as'] else 'nothing: ' + why_not}",
+        f"waiting   {plural(counts.waiting, 'entry', 'entries')} for an upload",
+    ]
+    if not offline:
+        data["problem"] = asyncio.run(_ask(remote))
+        data["reachable"] = not data["problem"]
+        lines.insert(1, f"answers   {'yes' if data['reachable'] else 'no: ' + data['problem']}")
+    return Result(data, "\n".join(lines), exit_code=1 if data["problem"] else 0, command="remote status")
+
+
+async def _ask(remote: Remote) -> str:
+    try:
+        await remote.bulk.get("v1/probe", 1)
+    except KacheError as error:
+        return error.line
+    return ""
+
+
+def _verify(remote: Remote, session: Session, *, with_packs: bool) -> Result:
+    from kache.engine.transfer.bulk import verify
+
+    report = asyncio.run(verify(remote, progress_line(session, "verified"), with_packs=with_packs))
+    end_progress(session)
+    say_problems(report)
+    bad = report.refused + report.failed
+    text = f"{plural(report.done, 'entry', 'entries')} right, {bad} not"
+    return Result(report.to_json(), text, exit_code=1 if bad else 0, command="remote verify")
+
+
+def _gc(remote: Remote, args: argparse.Namespace) -> Result:
+    from kache.engine.transfer.collect import collect
+
+    report = asyncio.run(collect(remote, max_age_s=args.max_age, max_bytes=args.max_size, dry_run=args.dry_run))
+    verb = "would remove" if args.dry_run else "removed"
+    text = (
+        f"{verb} {plural(report.entries, 'entry', 'entries')}, {plural(report.packs, 'pack')},"
+        f" {plural(report.memos, 'memo')}, {human_bytes(report.freed_bytes)};"
+        f" {plural(report.kept_entries, 'entry', 'entries')}, {human_bytes(report.kept_bytes)} stay"
+    )
+    return Result({**report.to_json(), "dry_run": args.dry_run}, text, command="remote gc")

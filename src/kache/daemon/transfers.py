@@ -1,0 +1,86 @@
+"""The daemon's way to remotes: nothing of it is loaded before a call names one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kache.config.load import load
+from kache.engine.calls import Call
+from kache.engine.decisions import Missed
+from kache.engine.transfer import policy
+
+if TYPE_CHECKING:
+    from kache.daemon.server import Server
+    from kache.engine.transfer.reads import RemoteReads
+    from kache.engine.transfer.remotes import Remote, Remotes
+    from kache.engine.transfer.writes import RemoteWrites
+
+log = logging.getLogger("kache")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What works on remotes."""
+
+    remotes: Remotes
+    reads: RemoteReads
+    writes: RemoteWrites
+
+
+class Transfers:
+    """Opens it once.
+
+    Args:
+        server: whose.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.opened: Opened | None = None
+        self._is_broken = False
+
+    def remote_of(self, call: Call, missed: Missed) -> Remote | None:
+        """Where a build may wait for an entry; None if it should compile."""
+        if missed.place is None:
+            return None
+        found = self._open()
+        if found is None:
+            return None
+        remote = found.remotes.of(self._server.engine.config(call), policy.relevant(call.request.env))
+        return remote if remote is not None and found.reads.may_have(remote, missed) else None
+
+    async def find(self, remote: Remote, call: Call, missed: Missed) -> bool:
+        """Whether an entry that fits is in the store now."""
+        assert self.opened is not None
+        return await self.opened.reads.find(remote, missed, call.build.id)
+
+    def open_own(self) -> None:
+        """Open the remote of the daemon's own configuration."""
+        found = self._open()
+        if found is not None:
+            own = policy.relevant(name + b"=" + value for name, value in os.environb.items())
+            found.remotes.of(load(os.environ, None), own)
+
+    def close(self) -> None:
+        """Stop."""
+        if self.opened is not None:
+            self.opened.writes.close()
+
+    def _open(self) -> Opened | None:
+        if self.opened is None and not self._is_broken:
+            try:
+                from kache.engine.transfer.reads import RemoteReads
+                from kache.engine.transfer.remotes import Remotes
+                from kache.engine.transfer.writes import RemoteWrites
+            except ImportError as error:
+                self._is_broken = True
+                log.warning("no remote is used: %s", error)
+                return None
+            store, engine = self._server.engine.store, self._server.engine
+            self.opened = Opened(
+                Remotes(), RemoteReads(store, engine.digests, self._server.in_thread), RemoteWrites(store)
+            )
+        return self.opened

@@ -1,0 +1,277 @@
+"""Many entries at once: all of a remote brought here, or all of the store sent there; and its upkeep.
+
+Nothing is held for more than the entries under way, but 32 bytes a name: 10,000 entries take some 2 MB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kache.core.digest import Digest
+from kache.core.entry import InputMemo
+from kache.engine.record import cache_key
+from kache.engine.transfer.landing import Landing
+from kache.engine.transfer.remotes import Remote
+from kache.engine.transfer.writes import RemoteWrites
+from kache.errors import KacheError, RemoteObjectError
+from kache.remote import exchange, layout
+from kache.remote.documents import EntryManifest
+from kache.remote.layout import Kind
+from kache.remote.pack import Packed, Unpacker
+from kache.store.local import LocalStore
+
+log = logging.getLogger("kache")
+Progress = Callable[["Report"], None]
+
+
+@dataclass(slots=True)
+class Report:
+    """What a bulk transfer did.
+
+    Attributes:
+        seen: entries looked at.
+        skipped: those that were there already, or not wanted.
+        done: entries brought or sent (or that would be, in a dry run).
+        bytes: of their packs.
+        refused: objects that could not be trusted or read.
+        failed: entries that could not be brought or sent.
+        differing: entries that are there with another result.
+        problems: the first few of what went wrong, for people.
+    """
+
+    seen: int = 0
+    skipped: int = 0
+    done: int = 0
+    bytes: int = 0
+    refused: int = 0
+    failed: int = 0
+    differing: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def problem(self, text: str) -> None:
+        """Keep what was said first."""
+        if len(self.problems) < 20:
+            self.problems.append(text)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+async def pull(
+    remote: Remote,
+    store: LocalStore,
+    progress: Progress,
+    *,
+    crates: Collection[str] | None = None,
+    dry_run: bool = False,
+) -> Report:
+    """Bring every entry that is not here.
+
+    Args:
+        remote: from where.
+        store: to where.
+        progress: told after each entry.
+        crates: only of these crates; None for all.
+        dry_run: bring nothing, count what would come.
+    """
+    report = Report()
+    here = {layout.entry_subject(remote.domain, key) for key in store.entry_keys()}
+
+    async def one(subject: Digest) -> None:
+        report.seen += 1
+        if subject in here:
+            report.skipped += 1
+        else:
+            await _guarded(report, _pull_one(remote, store, subject, report, crates, dry_run))
+        progress(report)
+
+    await _each(_subjects(remote), one, remote.concurrency)
+    return report
+
+
+async def push(
+    remote: Remote,
+    store: LocalStore,
+    progress: Progress,
+    *,
+    crates: Collection[str] | None = None,
+    dry_run: bool = False,
+) -> Report:
+    """Send every entry that is not there; the arguments are `pull`'s."""
+    report = Report()
+    there = {subject async for subject in _subjects(remote)}
+    writes = RemoteWrites(store)
+
+    async def one(key: Digest) -> None:
+        report.seen += 1
+        entry = store.entry(key)
+        wanted = entry is not None and (crates is None or entry.crate_name in crates)
+        if not wanted or layout.entry_subject(remote.domain, key) in there:
+            report.skipped += 1
+        elif dry_run:
+            report.done += 1
+        else:
+            sent = remote.bulk.sent_bytes
+            outcome = await writes.send(remote, key)
+            report.bytes += max(remote.bulk.sent_bytes - sent, 0)
+            report.done += outcome in ("stored", "present")
+            report.differing += outcome == "differs"
+            report.refused += outcome == "refused"
+            report.failed += outcome in ("failed", "gone")
+            if outcome in ("differs", "refused", "failed"):
+                report.problem(f"{entry.crate_name if entry else key.hex()[:16]}: {outcome} ({remote.writes.why})")
+        progress(report)
+
+    try:
+        await _each(_listed(store.entry_keys()), one, min(remote.concurrency, 8))
+    finally:
+        writes.close()
+    return report
+
+
+async def verify(remote: Remote, progress: Progress, *, with_packs: bool) -> Report:
+    """Look at every entry manifest: is it signed by a trusted key, does its pack exist, and does it hold what it must?
+
+    Args:
+        remote: which.
+        progress: told after each entry.
+        with_packs: fetch every pack and look at every byte.
+    """
+    report = Report()
+    packs = {found.digest async for found, _ in _objects(remote, Kind.PACKS)}
+
+    async def one(subject: Digest) -> None:
+        report.seen += 1
+        await _guarded(report, _verify_one(remote, subject, packs, report, with_packs=with_packs))
+        progress(report)
+
+    await _each(_subjects(remote), one, remote.concurrency)
+    return report
+
+
+async def _pull_one(
+    remote: Remote,
+    store: LocalStore,
+    subject: Digest,
+    report: Report,
+    crates: Collection[str] | None,
+    dry_run: bool,  # noqa: FBT001
+) -> None:
+    manifest = await _manifest(remote, subject)
+    if manifest is None or (crates is not None and manifest.entry.crate_name not in crates):
+        report.skipped += 1
+        return
+    if not dry_run:
+        await land(remote, store, manifest)
+    report.done += 1
+    report.bytes += manifest.pack_bytes
+
+
+async def land(remote: Remote, store: LocalStore, manifest: EntryManifest) -> None:
+    """Bring the pack of a manifest and store its entry.
+
+    Raises:
+        RemoteError: it cannot be had, or is not what it must be.
+        StoreError: it cannot be stored.
+    """
+    memo = InputMemo(manifest.entry.weak_key, manifest.entry.key, manifest.inputs)
+    landing = Landing(store, manifest, manifest.entry)
+    try:
+        async for piece in remote.bulk.stream(layout.pack_name(manifest.pack)):
+            if piece is None:
+                raise RemoteObjectError("a pack is not there", why="its manifest is, so it was removed")
+            await asyncio.to_thread(landing.feed, piece)
+        await asyncio.to_thread(landing.commit, manifest.entry, memo)
+    except BaseException:
+        landing.drop()
+        raise
+
+
+async def _verify_one(
+    remote: Remote, subject: Digest, packs: Collection[Digest], report: Report, *, with_packs: bool
+) -> None:
+    manifest = await _manifest(remote, subject)
+    if manifest is None:
+        return
+    if manifest.pack not in packs:
+        raise RemoteObjectError(f"the pack of {manifest.entry.crate_name} is not there")
+    if with_packs:
+        unpacker = Unpacker(manifest.members, Packed(manifest.pack, manifest.pack_bytes), lambda _: _Nowhere())
+        async for piece in remote.bulk.stream(layout.pack_name(manifest.pack)):
+            if piece is None:
+                raise RemoteObjectError(f"the pack of {manifest.entry.crate_name} is not there")
+            await asyncio.to_thread(unpacker.feed, piece)
+        unpacker.finish()
+        report.bytes += manifest.pack_bytes
+    report.done += 1
+
+
+class _Nowhere:
+    def write(self, piece: bytes) -> None:
+        """The digest of the whole pack says enough."""
+
+
+async def _manifest(remote: Remote, subject: Digest) -> EntryManifest | None:
+    """A manifest that is its name's.
+
+    Raises:
+        RemoteObjectError: it is another entry's, or cannot be trusted or read.
+    """
+    manifest = await exchange.manifest(remote.bulk, remote.trusted, subject)
+    if manifest is None:
+        return None
+    entry = manifest.entry
+    is_its_own = layout.entry_subject(remote.domain, entry.key) == subject
+    if not is_its_own or cache_key(entry.weak_key, manifest.inputs) != entry.key:
+        raise RemoteObjectError(f"the manifest of {entry.crate_name} has keys that are not its own")
+    return manifest
+
+
+async def _guarded(report: Report, work: Awaitable[None]) -> None:
+    try:
+        await work
+    except RemoteObjectError as error:
+        report.refused += 1
+        report.problem(error.line)
+    except (KacheError, OSError) as error:
+        report.failed += 1
+        report.problem(error.line if isinstance(error, KacheError) else str(error))
+
+
+async def _each(items: AsyncIterator[Digest], work: Callable[[Digest], Awaitable[None]], count: int) -> None:
+    """Do some work for each item, so many at a time; the list itself is never held."""
+    queue: asyncio.Queue[Digest | None] = asyncio.Queue(count * 2)
+
+    async def worker() -> None:
+        while (item := await queue.get()) is not None:
+            await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(worker())
+        async for item in items:
+            await queue.put(item)
+        for _ in range(count):
+            await queue.put(None)
+
+
+async def _listed(keys: Collection[Digest]) -> AsyncIterator[Digest]:
+    for key in keys:
+        yield key
+
+
+async def _subjects(remote: Remote) -> AsyncIterator[Digest]:
+    async for found, _ in _objects(remote, Kind.ENTRIES):
+        yield found.digest
+
+
+async def _objects(remote: Remote, kind: str) -> AsyncIterator[tuple[layout.ObjectName, Any]]:
+    async for item in remote.bulk.list(layout.directory(kind)):
+        name = layout.parse(item.name)
+        if name is not None:
+            yield name, item

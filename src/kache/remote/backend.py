@@ -1,0 +1,282 @@
+"""One way to every kind of server: obstore's clients, with our errors, bounds and time limits.
+
+To add a kind: a function that makes its client, a row in `_MAKERS`, a scheme in `kache.config.remote`, and a server in
+`tests/support/servers`; the suite in `tests/remote` then runs on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import obstore
+from obstore import exceptions, store
+
+from kache.config.remote import RemotePlace
+from kache.errors import RemoteDeniedError, RemoteError, RemoteObjectError, RemoteUnreachableError
+from kache.remote.credentials import aws_credentials
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+CHUNK_BYTES = 1 << 18
+MULTIPART_BYTES = 32 << 20
+"""Longer objects are sent in parts; they are packs, whose names say what is in them, so nothing is lost without a
+condition."""
+_PART_BYTES = 8 << 20
+_PARTS_AT_ONCE = 2
+_LISTED_AT_ONCE = 1000
+
+
+class Found(NamedTuple):
+    """An object of a listing."""
+
+    name: str
+    size: int
+    modified_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a server.
+
+    Attributes:
+        stall_s: without a byte.
+        connect_s: for a connection.
+        retries: of what may go better the next time (5xx, 429, broken connections), with growing, jittered pauses.
+        total_s: for all tries of one request together, but the bytes of a body.
+    """
+
+    stall_s: float = 0.8
+    connect_s: float = 0.8
+    retries: int = 2
+    total_s: float = 0.8
+
+
+IN_THE_BACKGROUND = Patience(stall_s=20.0, connect_s=5.0, retries=4, total_s=60.0)
+
+
+class Backend:
+    """The objects of one remote.
+
+    Thread promise: belongs to one event loop. Every method raises a RemoteError for what the server or the network did.
+
+    Args:
+        place: where.
+        env: of whoever asks: credentials are in it, or what leads to them.
+        patience: how long to wait.
+    """
+
+    def __init__(self, place: RemotePlace, env: Mapping[str, str], patience: Patience) -> None:
+        self.place = place
+        self.patience = patience
+        self.requests = 0
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self._prefix = f"{place.prefix}/" if place.prefix else ""
+        self._env = env
+        self._made: Any = None
+
+    @property
+    def _store(self) -> Any:
+        """The client, made when it is first needed: a directory may be mounted, credentials may come, later."""
+        if self._made is None:
+            try:
+                self._made = _MAKERS[self.place.kind](self.place, self._env, self.patience)
+            except (exceptions.BaseError, ValueError, OSError) as error:
+                raise RemoteUnreachableError(f"cannot use {self.place}", why=first_line(error)) from error
+        return self._made
+
+    async def get(self, name: str, limit_bytes: int) -> bytes | None:
+        """A whole small object; None if there is none.
+
+        Raises:
+            RemoteObjectError: it is larger than the limit.
+        """
+        parts, size = [], 0
+        async for part in self.stream(name):
+            if part is None:
+                return None
+            size += len(part)
+            if size > limit_bytes:
+                raise RemoteObjectError(f"{name} has more than {limit_bytes} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    async def stream(self, name: str) -> AsyncIterator[bytes | None]:
+        """An object piece by piece; a single None if there is none."""
+        self.requests += 1
+        try:
+            client = self._store
+            async with asyncio.timeout(self.patience.total_s):
+                result = await obstore.get_async(client, self._prefix + name)
+            pieces = result.stream(min_chunk_size=CHUNK_BYTES).__aiter__()
+            while True:
+                async with asyncio.timeout(self.patience.stall_s):
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
+                self.received_bytes += len(piece)
+                yield bytes(piece)
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise RemoteDeniedError(f"{self.place} has no such bucket", why=first_line(error)) from error
+            yield None
+        except (exceptions.BaseError, OSError, TimeoutError) as error:
+            raise self._known(error, f"cannot read {name}") from error
+
+    async def create(self, name: str, content: bytes | Path) -> bool:
+        """Put an object that must not be there yet.
+
+        Returns:
+            False if there is one of that name: it stays as it is.
+        """
+        size = len(content) if isinstance(content, bytes) else os.stat(content).st_size
+        in_parts = size > MULTIPART_BYTES
+        self.requests += 1 + (size // _PART_BYTES + 2 if in_parts else 0)
+        how: dict[str, Any] = {"mode": "create", "use_multipart": False}
+        if in_parts:
+            how = {"use_multipart": True, "chunk_size": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
+        client = self._store
+        try:
+            limit_s = self.patience.total_s + size / (64 << 10)
+            async with asyncio.timeout(limit_s):
+                await obstore.put_async(client, self._prefix + name, content, **how)
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            return False
+        except (exceptions.BaseError, OSError, TimeoutError) as error:
+            if _is_conflict(error):  # AWS: somebody else is putting it just now
+                return False
+            raise self._known(error, f"cannot write {name}") from error
+        self.sent_bytes += size
+        return True
+
+    async def list(self, prefix: str) -> AsyncIterator[Found]:
+        """All objects whose names start with a directory's."""
+        cut, client = len(self._prefix), self._store
+        try:
+            async for batch in obstore.list(client, self._prefix + prefix, chunk_size=_LISTED_AT_ONCE):
+                self.requests += 1
+                for item in batch:
+                    yield Found(item["path"][cut:], item["size"], item["last_modified"].timestamp())
+        except FileNotFoundError:
+            return
+        except (exceptions.BaseError, OSError) as error:
+            raise self._known(error, "cannot list") from error
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Remove objects; those that are not there count as removed."""
+        self.requests += 1
+        client = self._store
+        try:
+            await obstore.delete_async(client, [self._prefix + name for name in names])
+        except FileNotFoundError:
+            return
+        except (exceptions.BaseError, OSError) as error:
+            raise self._known(error, "cannot delete") from error
+
+    def _known(self, error: BaseException, what: str) -> RemoteError:
+        if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError):
+            return RemoteDeniedError(f"{what} in {self.place}", why=first_line(error))
+        why = "it stood still for too long" if isinstance(error, TimeoutError) else first_line(error)
+        return RemoteUnreachableError(f"{what} in {self.place}", why=why)
+
+
+def first_line(error: BaseException) -> str:
+    """What a client says, without its inner life."""
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+
+
+def _is_conflict(error: BaseException) -> bool:
+    text = str(error)
+    return "409 Conflict" in text or "412 Precondition" in text
+
+
+def _client(patience: Patience, place: RemotePlace) -> ClientConfig:
+    return {
+        "allow_http": place.endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=patience.connect_s),
+        "read_timeout": timedelta(seconds=patience.stall_s),
+        "timeout": timedelta(seconds=600),
+        "user_agent": "kache",
+    }
+
+
+def _retry(patience: Patience) -> RetryConfig:
+    return {
+        "max_retries": patience.retries,
+        "retry_timeout": timedelta(seconds=patience.total_s),
+        "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
+    }
+
+
+def _s3(place: RemotePlace, env: Mapping[str, str], patience: Patience) -> ObjectStore:
+    config: Any = {
+        "bucket": place.bucket,
+        "region": place.region or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1",
+        "virtual_hosted_style_request": place.style == "virtual",
+    }
+    endpoint = place.endpoint or env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL") or ""
+    if endpoint:
+        config["endpoint"] = _virtual(endpoint, place) if place.style == "virtual" else endpoint
+    found = aws_credentials(place.profile, env)
+    client, retry = _client(patience, place), _retry(patience)
+    client["allow_http"] = endpoint.startswith("http://")
+    if callable(found):
+        return store.S3Store(config=config, client_options=client, retry_config=retry, credential_provider=found)
+    config.update(found)
+    return store.S3Store(config=config, client_options=client, retry_config=retry)
+
+
+def _virtual(endpoint: str, place: RemotePlace) -> str:
+    """The client takes the endpoint as it is, so the bucket has to be in it."""
+    scheme, _, host = endpoint.partition("://")
+    return endpoint if host.startswith(f"{place.bucket}.") else f"{scheme}://{place.bucket}.{host}"
+
+
+def _gcs(place: RemotePlace, env: Mapping[str, str], patience: Patience) -> ObjectStore:
+    config: Any = {"bucket": place.bucket}
+    if env.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        config["application_credentials"] = env["GOOGLE_APPLICATION_CREDENTIALS"]
+    if place.endpoint:
+        # A server of one's own, such as an emulator: it knows no keys of Google's.
+        config["service_account_key"] = (
+            f'{{"gcs_base_url": "{place.endpoint}", "disable_oauth": true, "client_email": "", "private_key": "",'
+            ' "private_key_id": ""}'
+        )
+    return store.GCSStore(config=config, client_options=_client(patience, place), retry_config=_retry(patience))
+
+
+def _azure(place: RemotePlace, env: Mapping[str, str], patience: Patience) -> ObjectStore:
+    config: Any = {"container_name": place.bucket}
+    names = {
+        "account_name": place.account or env.get("AZURE_STORAGE_ACCOUNT_NAME", ""),
+        "account_key": env.get("AZURE_STORAGE_ACCOUNT_KEY", ""),
+        "sas_key": env.get("AZURE_STORAGE_SAS_TOKEN", ""),
+        "client_id": env.get("AZURE_CLIENT_ID", ""),
+        "client_secret": env.get("AZURE_CLIENT_SECRET", ""),
+        "tenant_id": env.get("AZURE_TENANT_ID", ""),
+        "federated_token_file": env.get("AZURE_FEDERATED_TOKEN_FILE", ""),
+        "endpoint": place.endpoint,
+    }
+    config.update({name: value for name, value in names.items() if value})
+    return store.AzureStore(config=config, client_options=_client(patience, place), retry_config=_retry(patience))
+
+
+def _directory(place: RemotePlace, _env: Mapping[str, str], _patience: Patience) -> ObjectStore:
+    if not os.path.isdir(place.bucket):
+        raise FileNotFoundError(f"there is no directory {place.bucket}")
+    return store.LocalStore(place.bucket)
+
+
+_MAKERS: Mapping[str, Callable[[RemotePlace, Mapping[str, str], Patience], ObjectStore]] = {
+    "s3": _s3,
+    "gs": _gcs,
+    "az": _azure,
+    "file": _directory,
+}

@@ -1,0 +1,147 @@
+"""The bodies of signed documents: path sets and entry manifests. Pure.
+
+    body = zstd(msgpack(PathSet or EntryManifest))
+
+Structs encode as arrays: fields may be appended with a default, never moved or removed. Everything is bounded and
+checked when it is read, although it is signed: a trusted writer may have been taken over.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from kache.core.digest import Digest
+from kache.core.entry import Entry, InputKind, MemoInput
+from kache.errors import RemoteObjectError
+from kache.remote import compression
+
+MAX_DOCUMENT_BYTES = 4 << 20
+"""Of a document as it is kept."""
+MAX_BODY_BYTES = 16 << 20
+"""Of a body unpacked: 50,000 inputs of 100 bytes, or messages of a very talkative compile."""
+MAX_INPUTS = 50_000
+MAX_ARTIFACTS = 64
+MAX_PACK_BYTES = 4 << 30
+MAX_BLOB_BYTES = 8 << 30
+"""Size limit of a member of a ustar archive."""
+MAX_NAME_BYTES = 255
+_DIGEST_BYTES = 32
+_ENV_VALUE = re.compile(rb"^(# env-dep:[^=\n]*)=.*$", re.MULTILINE)
+
+T = TypeVar("T")
+
+
+class PathSet(msgspec.Struct, frozen=True, array_like=True):
+    """Which inputs a compile read: an input memo without its values.
+
+    Attributes:
+        inputs: kind, normalised path or name, and of a variable in which form its value counts (its memo's first byte).
+    """
+
+    inputs: tuple[tuple[InputKind, bytes, bytes], ...]
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """One blob of a pack, in the pack's order."""
+
+    digest: Digest
+    size: int
+
+
+class EntryManifest(msgspec.Struct, frozen=True, array_like=True):
+    """An entry, and where its blobs are.
+
+    Attributes:
+        entry: without the values of variables in its dep-info.
+        inputs: what its compile read, as in its memo; of variables the salted digests.
+        members: the blobs of the pack, each once.
+        pack: digest of the pack as it is kept.
+        pack_bytes: its size.
+        created_s: by the writer's clock, s since the Unix epoch; for people and gc.
+        writer: version of the kache that wrote it.
+    """
+
+    entry: Entry
+    inputs: tuple[MemoInput, ...]
+    members: tuple[Member, ...]
+    pack: Digest
+    pack_bytes: int
+    created_s: int
+    writer: str
+
+
+def path_set(inputs: tuple[MemoInput, ...]) -> PathSet:
+    """What of a memo is sent."""
+    forms = ((item.kind, item.name, item.value[:1] if item.kind == InputKind.ENV else b"") for item in inputs)
+    return PathSet(tuple(forms))
+
+
+def blanked(entry: Entry) -> Entry:
+    """What of an entry is sent: no values of variables, a hit writes those of its own call."""
+    return msgspec.structs.replace(entry, dep_info=_ENV_VALUE.sub(rb"\1=", entry.dep_info))
+
+
+def encode(document: PathSet | EntryManifest) -> bytes:
+    """A body."""
+    return compression.compress(msgspec.msgpack.encode(document))
+
+
+def decode_path_set(body: bytes) -> PathSet:
+    """Read a path set.
+
+    Raises:
+        RemoteObjectError: it is not one, or beyond a bound.
+    """
+    found = _decode(body, PathSet)
+    if len(found.inputs) > MAX_INPUTS:
+        raise RemoteObjectError("a memo names too many inputs")
+    return found
+
+
+def decode_manifest(body: bytes) -> EntryManifest:
+    """Read an entry manifest.
+
+    Raises:
+        RemoteObjectError: it is not one, names something outside the unit's directory, or is beyond a bound.
+    """
+    found = _decode(body, EntryManifest)
+    artifacts, members = found.entry.artifacts, found.members
+    if len(artifacts) > MAX_ARTIFACTS or len(members) > MAX_ARTIFACTS or len(found.inputs) > MAX_INPUTS:
+        raise RemoteObjectError("a manifest names too many files")
+    if not 0 < found.pack_bytes <= MAX_PACK_BYTES or len(found.pack) != _DIGEST_BYTES:
+        raise RemoteObjectError("a manifest's pack has no possible size or digest")
+    sizes = {member.digest: member.size for member in members}
+    if len(sizes) != len(members):
+        raise RemoteObjectError("a manifest has a blob twice")
+    for digest, size in sizes.items():
+        if len(digest) != _DIGEST_BYTES or not 0 <= size < MAX_BLOB_BYTES:
+            raise RemoteObjectError("a manifest's blob has no possible size or digest")
+    for artifact in artifacts:
+        _demand_plain_name(artifact.name)
+        if sizes.get(artifact.digest) != artifact.size:
+            raise RemoteObjectError("a manifest's artifact is not in its pack")
+    if found.entry.dep_info_name:
+        _demand_plain_name(found.entry.dep_info_name)
+    if len({artifact.name for artifact in artifacts} | {found.entry.dep_info_name}) != len(artifacts) + 1:
+        raise RemoteObjectError("a manifest names a file twice")
+    return found
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.msgpack.decode(compression.decompress(body, MAX_BODY_BYTES), type=kind)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise RemoteObjectError("a document cannot be read", why=str(error)) from error
+
+
+def _demand_plain_name(name: str) -> None:
+    """A file name and nothing else: it is joined to the unit's directory."""
+    try:
+        length = len(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        length = 0
+    if not 0 < length <= MAX_NAME_BYTES or "/" in name or "\0" in name or name in (".", ".."):
+        raise RemoteObjectError(f"a manifest names a file {name!r}")

@@ -1,0 +1,111 @@
+"""What readers and writers say to a remote: which objects, in which order, checked how (docs/decisions/0010)."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kache.core.digest import Digest
+from kache.errors import RemoteObjectError
+from kache.remote import documents, layout
+from kache.remote.backend import Backend
+from kache.remote.documents import MAX_DOCUMENT_BYTES, EntryManifest, PathSet
+from kache.remote.layout import MAX_SLOTS, Kind
+from kache.remote.trust import SecretKey, Trusted
+
+
+class Published(enum.StrEnum):
+    """What became of an entry that was to be sent."""
+
+    STORED = "stored"
+    PRESENT = "present"
+    """The same was there."""
+    DIFFERS = "differs"
+    """Another result was there under the same key; it stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """An entry ready to be sent.
+
+    Attributes:
+        subject: see `layout.entry_subject`.
+        place: see `layout.locator`.
+        manifest: of the entry.
+        pack: file that holds the pack, or the pack itself.
+        paths: what it read.
+    """
+
+    subject: Digest
+    place: Digest
+    manifest: EntryManifest
+    pack: Path | bytes
+    paths: PathSet
+
+
+async def path_sets(backend: Backend, trusted: Trusted, place: Digest) -> AsyncIterator[PathSet | RemoteObjectError]:
+    """The path sets of a locator, one GET each, until a slot is empty; an error for one that cannot be trusted or read.
+
+    Raises:
+        RemoteError: the remote cannot be asked.
+    """
+    for slot in range(MAX_SLOTS):
+        document = await backend.get(layout.memo_name(place, slot), MAX_DOCUMENT_BYTES)
+        if document is None:
+            return
+        try:
+            yield _paths_in(trusted, place, document)
+        except RemoteObjectError as error:
+            yield error
+
+
+async def manifest(backend: Backend, trusted: Trusted, subject: Digest) -> EntryManifest | None:
+    """The manifest of an entry; None if there is none.
+
+    Raises:
+        RemoteObjectError: it cannot be trusted or read.
+        RemoteError: the remote cannot be asked.
+    """
+    document = await backend.get(layout.entry_name(subject), MAX_DOCUMENT_BYTES)
+    return None if document is None else documents.decode_manifest(trusted.body(Kind.ENTRIES, subject, document))
+
+
+async def publish(backend: Backend, secret: SecretKey, trusted: Trusted, what: Publication) -> Published:
+    """Send an entry: the pack, then the manifest, then the memo. Whatever is there already stays.
+
+    Raises:
+        RemoteObjectError: something that cannot be trusted or read has that name.
+        RemoteError: the remote cannot be asked.
+    """
+    await backend.create(layout.pack_name(what.manifest.pack), what.pack)
+    document = secret.sign(Kind.ENTRIES, what.subject, documents.encode(what.manifest))
+    outcome = Published.STORED
+    if not await backend.create(layout.entry_name(what.subject), document):
+        there = await manifest(backend, trusted, what.subject)
+        if there is None:
+            raise RemoteObjectError("a manifest is there and is not", why="it was removed this moment")
+        same = there.entry.artifacts == what.manifest.entry.artifacts
+        outcome = Published.PRESENT if same else Published.DIFFERS
+    await _publish_memo(backend, secret, trusted, what)
+    return outcome
+
+
+async def _publish_memo(backend: Backend, secret: SecretKey, trusted: Trusted, what: Publication) -> None:
+    """Into the first free slot, unless one holds the same. When all are taken, this path set is not found by others."""
+    document = secret.sign(Kind.MEMOS, what.place, documents.encode(what.paths))
+    for slot in range(MAX_SLOTS):
+        name = layout.memo_name(what.place, slot)
+        if await backend.create(name, document):
+            return
+        there = await backend.get(name, MAX_DOCUMENT_BYTES)
+        # One that cannot be trusted is somebody else's: the next slot may be free.
+        with contextlib.suppress(RemoteObjectError):
+            if there is not None and _paths_in(trusted, what.place, there) == what.paths:
+                return
+
+
+def _paths_in(trusted: Trusted, place: Digest, document: bytes) -> PathSet:
+    return documents.decode_path_set(trusted.body(Kind.MEMOS, place, document))
