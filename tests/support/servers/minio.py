@@ -55,12 +55,18 @@ class S3Server:
     def make_bucket(self, bucket: str) -> None:
         """Make a bucket unless it is there."""
         url = sign(self.client(bucket), "PUT", "", timedelta(seconds=60))
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=10):
-                return
-        except urllib.error.HTTPError as error:
-            if error.code != 409:
-                raise
+        deadline = time.monotonic() + _START_LIMIT_S
+        while True:
+            try:
+                with urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=10):
+                    return
+            except urllib.error.HTTPError as error:
+                if error.code == 409:
+                    return
+                # Alive and not ready: a busy machine needs seconds for that.
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
 
 @contextmanager
