@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -244,7 +245,9 @@ class Connection(asyncio.Protocol):
 
     async def _find(self, remote: Remote, call: Call, missed: Missed) -> None:
         if await self._server.transfers.find(remote, call, missed):
-            decision = self._engine.begin(call)
+            decision: Decision = missed
+            with contextlib.suppress(PendingRecord):
+                decision = self._engine.begin(call)
             if isinstance(decision, Found):
                 decision.outcome = Outcome.REMOTE_HIT
                 await self._restore_in_thread(call, decision)
