@@ -26,7 +26,7 @@ DESCRIPTION = (
 EXAMPLES: Examples = (
     ("kache keys generate", "on the machine that sends, such as CI"),
     ("kache keys generate --secret", "print a secret key for a CI's secret store, and keep nothing"),
-    ("kache keys trust kache-ed25519:… --label ci", "on every machine that takes"),
+    ("kache keys trust kache-ed25519:KEY --label ci", "on every machine that takes"),
     ("kache keys revoke ci", "after a key got into other hands"),
 )
 ACTIONS = ("generate", "list", "trust", "revoke")
