@@ -50,7 +50,7 @@ class Transfers:
         if found is None:
             return None
         remote = found.remotes.of(self._server.engine.config(call), policy.relevant(call.request.env))
-        return remote if remote is not None and found.reads.may_have(remote, missed) else None
+        return remote if remote is not None and found.reads.may_have(remote, call.build.id) else None
 
     async def find(self, remote: Remote, call: Call, missed: Missed) -> bool:
         """Whether an entry that fits is in the store now."""

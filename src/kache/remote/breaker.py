@@ -52,6 +52,10 @@ class Breaker:
         self.opened_count += was_closed
         return was_closed
 
+    def probing(self) -> None:
+        """A probe is under way: none is due until it has ended, one way or the other."""
+        self._probe_at = self.clock() + LONGEST_PAUSE_S
+
     def close(self) -> None:
         """A probe was answered."""
         self.why = ""

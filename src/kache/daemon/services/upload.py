@@ -45,6 +45,7 @@ async def once(server: Server) -> bool:
                 more = True
     for remote in found.remotes.all():
         if remote.reads.is_probe_due:
+            remote.reads.probing()
             server.keep(server.loop.create_task(_probe(remote)))
     transfers = [*found.reads.transfers, *found.writes.transfers]
     if transfers:

@@ -32,6 +32,11 @@ from kache.util.lru import Lru
 log = logging.getLogger("kache")
 NEGATIVE_S = 60.0
 _ABSENT_KEPT = 50_000
+FAILURES_S = 1.0
+"""What failures of a remote may cost one build in all."""
+ABSENCE_S = 10.0
+"""What a build waits for answers that there is nothing, summed over its calls and since its last hit."""
+_BUILDS_KEPT = 64
 InThread = Callable[..., Awaitable[Any]]
 
 
@@ -76,11 +81,17 @@ class RemoteReads:
         self._absent: Lru[Digest, float] = Lru(_ABSENT_KEPT)
         self._fetching: dict[Digest, asyncio.Future[bool]] = {}
         self._waiting: dict[int, set[asyncio.Task[Any]]] = {}
+        self._failures_s: Lru[str, float] = Lru(_BUILDS_KEPT)
+        self._absence_s: Lru[str, float] = Lru(_BUILDS_KEPT)
         self.transfers: list[Transfer] = []
 
-    def may_have(self, remote: Remote, missed: Missed) -> bool:
+    def may_have(self, remote: Remote, build: str) -> bool:
         """Whether asking is worth a wait."""
-        return remote.reads.is_closed and bool(remote.trusted.keys)
+        failures_s, absence_s = self._failures_s.get(build) or 0.0, self._absence_s.get(build) or 0.0
+        # One that was as long as they can be leaves no room for another.
+        room_s = max(FAILURES_S - remote.demand.patience.stall_s, 0.0)
+        is_spent = failures_s > room_s or absence_s > ABSENCE_S
+        return remote.reads.is_closed and bool(remote.trusted.keys) and not is_spent
 
     async def find(self, remote: Remote, missed: Missed, build: str) -> bool:
         """Look for an entry that fits a call, and store it.
@@ -104,6 +115,9 @@ class RemoteReads:
             log.warning("%s of %s: %s; %s", missed.call.crate_name, remote.place, error.what, error.why)
         except RemoteError as error:
             search.outcome = "failed"
+            # Those who waited beside this one are let go at once: their time is the same.
+            waited_s = time.perf_counter() - started
+            self._failures_s.put(build, (self._failures_s.get(build) or 0.0) + waited_s)
             self._failed(remote, error)
         except (StoreError, OSError) as error:
             search.outcome = "failed"
@@ -127,6 +141,8 @@ class RemoteReads:
 
     def _note(self, search: Search, started: float) -> None:
         waited_us = int((time.perf_counter() - started) * 1e6)
+        waited_s = 0.0 if search.outcome == "hit" else (self._absence_s.get(search.build) or 0.0) + waited_us / 1e6
+        self._absence_s.put(search.build, waited_s)
         self.transfers.append(
             Transfer(
                 time.time_ns(),

@@ -57,6 +57,7 @@ class Remotes:
 
     def __init__(self) -> None:
         self._open: dict[Digest, tuple[float, Remote | None]] = {}
+        self._said = ""
 
     def of(self, config: Config, env: Mapping[str, str]) -> Remote | None:
         """The remote of a caller; None if none is configured, or it cannot be used (said once in the log).
@@ -105,7 +106,10 @@ class Remotes:
                 return before
             remote = open_one(config, env)
         except (KacheError, OSError) as error:
-            log.warning("remote %s is not used: %s", place, error.line if isinstance(error, KacheError) else error)
+            text = f"remote {place} is not used: {error.line if isinstance(error, KacheError) else error}"
+            if text != self._said:
+                log.warning("%s", text)
+            self._said = text
             return None
         if not remote.trusted.keys:
             log.warning("remote %s: no key is trusted, so nothing is taken from it; kache keys trust", place)
