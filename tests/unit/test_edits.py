@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -133,9 +134,16 @@ def test_state_that_is_there_meanwhile_stays(preparation: Preparation) -> None:
 
 
 def test_a_target_directory_that_is_gone_stays_gone(preparation: Preparation) -> None:
-    preparation.state.rmdir()
+    incremental = preparation.state.parent.parent
+    shutil.rmtree(incremental)
     assert preparation.run() == 1
-    assert not preparation.state.exists()
+    assert not incremental.exists()
+
+
+def test_an_engine_that_is_busy_recording_is_not_waited_for(preparation: Preparation) -> None:
+    preparation.state.rmdir()
+    assert preparation.run() == 0
+    assert [path.name for path in preparation.state.iterdir()] == ["a-1"]
 
 
 def test_few_wait_at_a_time(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:

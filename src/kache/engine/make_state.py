@@ -35,6 +35,9 @@ def main(argv: Sequence[str]) -> int:
     """Take `CACHE_DIR BUILD_ID UMASK STATE RUSTC ARGS...`: the argv of an incremental compile with state in STATE."""
     place, build_id, state, compile_ = Path(argv[0], PLACE), argv[1], Path(argv[3]), argv[4:]
     _give_way()
+    with contextlib.suppress(OSError):
+        if state.parent.parent.is_dir():  # the engine makes it, too, and may be busy recording
+            state.mkdir(parents=True, exist_ok=True)
     place.mkdir(mode=0o700, exist_ok=True)
     with _slot(place) as has_slot:
         if not has_slot:
