@@ -54,8 +54,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _give_way() -> None:
-    with contextlib.suppress(OSError, AttributeError):
+    """Take only what others leave of the machine.
+
+    Where Linux groups tasks by session (sched(7), autogroup), a task's own priority counts among its group alone, and
+    ours, a session of its own, got half of the machine (a build beside it took 5.5 s for 3.3 s; 2 cores, Linux 6.18).
+    """
+    with contextlib.suppress(OSError):
         os.nice(19)
+        if os.getsid(0) == os.getpid():
+            Path("/proc/self/autogroup").write_text("19")
+    with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
