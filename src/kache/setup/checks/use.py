@@ -37,7 +37,9 @@ def _look(connection: sqlite3.Connection) -> list[Finding]:
         findings.append(Finding(WARN, what, "they were compiled by plain rustc", "kache daemon log"))
     build = last_build(connection)
     last = stats.collect(connection, Window(build=build), max_bytes=0)
-    passed = sum(count for reason, count in last.passthrough_reasons.items() if reason not in ("query", "probe"))
+    passed = sum(
+        count for reason, count in last.passthrough_reasons.items() if reason not in ("query", "probe", "stdin-source")
+    )
     asked = sum(last.outcomes[name] for name in (*stats.HITS, "miss")) + passed
     if passed > _FEW and passed > asked * _SHARE:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in [*last.passthrough_reasons.items()][:3])
