@@ -97,6 +97,23 @@ def test_with_kache_without_it_and_with_it_again(box: Sandbox) -> None:
     box.checkout("second", everything()).build().expect(hits=5, misses=0)
 
 
+def test_a_link_over_libraries_that_plain_rustc_made_is_stored(box: Sandbox) -> None:
+    """Guards links over artifacts the store does not know: what they need is read off them, here with no wrapper."""
+    checkout = box.checkout("a", everything())
+    checkout.build("-p", "both", env=NO_WRAPPER)
+    words = ("--no-run", "-p", "app")
+    checkout.test(*words).expect(misses="app app whole", hits=0)
+    (checkout.target / "debug/deps").joinpath("libunrelated-0123456789abcdef.rlib").write_bytes(b"")
+    for built in ("app", "whole"):
+        for path in (checkout.target / "debug/deps").glob(f"{built}-*"):
+            path.unlink()
+    checkout.test(*words).expect(hits=3, misses=0)
+    checkout.edit("generated/build.rs", "[1, 2, 3]", "[1, 2, 4]")
+    checkout.build("-p", "both", env=NO_WRAPPER)
+    checkout.build("-p", "app").expect(misses="app", hits=0)
+    assert checkout.program("app") == "14\n"
+
+
 def test_a_cleaned_package_comes_back_without_making_others_dirty(box: Sandbox) -> None:
     """Guards `cargo clean -p`: the restored unit is newer than those above it, and they follow."""
     checkout = box.checkout("a", chain())

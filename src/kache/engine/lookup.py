@@ -93,7 +93,29 @@ class Lookup:
                 self._seen.move_to_end(asker.seen_id)
                 return Found(seen.shape, entry)
             del self._seen[asker.seen_id]
-        return self._decide_anew(asker, toolchain)
+        missed = self._key(asker, toolchain)
+        return (self.match(missed) or missed) if isinstance(missed, Missed) else missed
+
+    def key(self, request: Request, config: Config) -> Decision:
+        """What is known of a call before anything is looked up: Missed, or why it is not cached.
+
+        Raises:
+            PendingRecord: as for `decide`.
+        """
+        asker = Asker(request, environment(request), config, _seen_id(request, config))
+        return self._key(asker, self.toolchains.identify(request.argv[0], asker.env, request.cwd))
+
+    def match(self, missed: Missed) -> Found | None:
+        """The entry whose inputs are today what they were; asks the index whether it has news before it says no.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        contents: dict[bytes, Digest | None] = {}
+        found = self._match(missed, contents)
+        if found is None and self._store.refresh():
+            found = self._match(missed, contents)
+        return found
 
     def _still(self, seen: Seen, toolchain: Toolchain | Refusal) -> Entry | None:
         if isinstance(toolchain, Refusal) or toolchain.identity != seen.toolchain:
@@ -107,7 +129,7 @@ class Lookup:
             return None
         return self._store.entry(seen.key)
 
-    def _decide_anew(self, asker: Asker, toolchain: Toolchain | Refusal) -> Decision:
+    def _key(self, asker: Asker, toolchain: Toolchain | Refusal) -> Decision:
         request = asker.request
         call = args.parse(request.argv, request.cwd)
         if isinstance(call, Refusal):
@@ -124,7 +146,7 @@ class Lookup:
             return Passed(Reason.UNREADABLE_INPUT, f"{name}: {error.strerror}", call.crate_name, call.unit_kind)
         if isinstance(inputs, Refusal):
             return Passed(inputs.reason, inputs.detail, call.crate_name, call.unit_kind)
-        missed = Missed(
+        return Missed(
             call=call,
             shape=Shape(roots, call.out_dir, call.json_errors, call.wants_artifacts, call.crate_name, call.unit_kind),
             around=Surroundings(roots, asker.env, call.presentation, asker.config.trust_domain.encode()),
@@ -136,11 +158,6 @@ class Lookup:
             is_traced=asker.config.warm_start,
             place=asker.config.remote,
         )
-        contents: dict[bytes, Digest | None] = {}
-        found = self._match(missed, contents)
-        if found is None and self._store.refresh():
-            found = self._match(missed, contents)
-        return missed if found is None else found
 
     def _refused(self, refusal: Refusal, asker: Asker, toolchain: Toolchain | Refusal) -> Decision:
         if refusal.reason is Reason.QUERY and isinstance(toolchain, Toolchain):
@@ -167,6 +184,8 @@ class Lookup:
             if len(self._asked) >= _ASKED_CAPACITY:
                 self._asked.clear()
             self._asked.add(missed.seen_id)
+            return
+        if missed.inputs.fleeting:
             return
         if any(item.kind == InputKind.ENV and item.name + b"=" in _NOISE for item in memo.inputs):
             return  # the id of the call leaves these out, and this crate has one of them in it

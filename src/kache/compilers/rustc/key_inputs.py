@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kache.compilers.file_digests import FileDigests, listing_digest
+from kache.compilers.rustc.crate_edges import edges_of
 from kache.compilers.rustc.invocation import Invocation
 from kache.compilers.rustc.machine import cpu_identity
 from kache.compilers.rustc.native import LINK_ENV, MAX_OWN_LIBRARIES, NativeInputs
@@ -25,6 +26,7 @@ _CRATE_ENV = frozenset(
     | {b"OUT_DIR", b"CARGO_TARGET_TMPDIR", b"RUSTC_BOOTSTRAP", b"RUSTC_LOG", b"RUSTC_FORCE_RUSTC_VERSION"}
     | {b"CFG_VERSION", b"RUSTC_ICE", b"RUST_TARGET_PATH", b"RUSTC_BREAK_ON_ICE"}
 )
+_LIBRARIES = (b".rlib", b".so", b".dylib", b".dll")
 _CLIPPY_ENV = (b"CLIPPY_ARGS", b"CLIPPY_CONF_DIR", b"CLIPPY_DISABLE_DOCS_LINKS")
 
 
@@ -45,11 +47,13 @@ class KeyInputs:
         files: real paths whose identity proves that the weak key still holds, with the digest keyed; empty for a
             directory.
         absent: real paths that were looked for and not found.
+        fleeting: what lies in a directory that compiles write into counts as well, so no stat of `files` proves it.
     """
 
     parts: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     files: dict[bytes, Digest] = field(default_factory=dict)
     absent: list[bytes] = field(default_factory=list)
+    fleeting: bool = False
 
     def add(self, label: bytes, value: bytes, shown: bytes | None = None) -> None:
         """Append one input; without `shown` people see the value."""
@@ -150,8 +154,9 @@ def add_link_closure(
 ) -> None:
     """What a link reads through -L dependency: every rlib and dylib reachable from the externs, by content.
 
-    The edges are what the store knows of how each artifact was compiled. One it does not know has unknown edges: then
-    everything in the directories counts, which costs hits and never correctness.
+    The edges are what the store knows of how each artifact was compiled. One it does not know (compiled without kache)
+    is read for them. Where that is impossible everything in the directories counts, which costs hits and never
+    correctness.
 
     Args:
         call: the parsed call.
@@ -175,6 +180,8 @@ def add_link_closure(
         digest = inputs.files[path] = reached[os.path.basename(path)] = digests.digest(path)
         stems = edges(digest)
         if stems is None:
+            stems = edges_of(path, digest, _libraries(directories))
+        if stems is None:
             reached = _everything(directories, digests, inputs)
             inputs.add(b"links", b"all", b"everything in -L dependency")
             break
@@ -196,12 +203,20 @@ def _find(directories: list[bytes], stem: bytes) -> bytes | None:
     return None
 
 
+def _libraries(directories: Iterable[bytes]) -> Iterator[bytes]:
+    """Stems of the libraries in some directories."""
+    for directory in directories:
+        for name in os.listdir(directory):
+            if name.endswith(_LIBRARIES):
+                yield name.rpartition(b".")[0]
+
+
 def _everything(directories: Iterable[bytes], digests: FileDigests, inputs: KeyInputs) -> dict[bytes, Digest]:
     reached = {}
+    inputs.fleeting = True
     for directory in directories:
         for name in sorted(os.listdir(directory)):
-            if name.endswith((b".rlib", b".so", b".dylib", b".dll")):
+            if name.endswith(_LIBRARIES):
                 path = directory + b"/" + name
                 inputs.files[path] = reached[name] = digests.digest(path)
-        inputs.files[directory] = b""
     return reached
