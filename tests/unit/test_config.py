@@ -53,14 +53,19 @@ def test_environment_beats_project_file_beats_user_file(env: dict[str, str], tmp
     assert config.files == (root / ".kache.toml", user)
 
 
-def test_named_file_replaces_both(env: dict[str, str], tmp_path: Path) -> None:
+def test_named_file_takes_the_place_of_the_users_alone(env: dict[str, str], tmp_path: Path) -> None:
     root = project(tmp_path, '[cache]\nkey_salt = "project"\n')
+    user = Path(env["HOME"], ".config/kache/config.toml")
+    user.parent.mkdir(parents=True)
+    user.write_text("[cache]\nlocal_only = true\n")
     named = tmp_path / "ci.toml"
-    named.write_text("[cache]\nremap = false\n")
+    named.write_text('[cache]\nkey_salt = "named"\nremap = false\n')
     config = load({**env, "KACHE_CONFIG": str(named)}, root)
-    assert (config.key_salt, config.remap, config.files) == ("", False, (named,))
+    assert (config.key_salt, config.remap, config.local_only) == ("project", False, False)
+    assert config.files == (root / ".kache.toml", named)
     missing = load({**env, "KACHE_CONFIG": str(tmp_path / "none.toml")}, root)
     assert [p.origin for p in missing.problems] == ["KACHE_CONFIG"]
+    assert missing.key_salt == "project"
 
 
 def only_problem(config: Config) -> tuple[str, str, str]:

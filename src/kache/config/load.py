@@ -90,6 +90,7 @@ class Config:
     incremental: str = "off"
     warm_start: bool = False
     progress: bool = False
+    verify: str = "off"
     idle_timeout_s: float = 3 * 3600.0
     gc: bool = True
     origins: dict[str, str] = field(default_factory=dict)
@@ -226,15 +227,15 @@ class _Reader:
 
 
 def _files(env: Mapping[str, str], cwd: Path | None, reader: _Reader) -> list[Path]:
-    named = env.get("KACHE_CONFIG", "")
-    if named:
-        path = (cwd or Path("/")) / named
-        if not path.is_file():
-            reader.problem("KACHE_CONFIG", f"there is no file {path}", "the path of a TOML file")
-            return []
-        return [path]
+    """The project's file, then the user's or the one named in its place: a checkout says what it needs in either."""
     project = paths.project_config_path(cwd) if cwd is not None else None
-    return [*([project] if project else []), paths.user_config_path(env)]
+    files = [project] if project else []
+    named = env.get("KACHE_CONFIG", "")
+    own = (cwd or Path("/")) / named if named else paths.user_config_path(env)
+    if named and not own.is_file():
+        reader.problem("KACHE_CONFIG", f"there is no file {own}", "the path of a TOML file")
+        return files
+    return [*files, own]
 
 
 def _suggestion(name: str, known: list[str], cutoff: float) -> str:
