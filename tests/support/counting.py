@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HITS = ("local_hit", "prefetch_hit", "remote_hit")
+VERIFICATIONS = ("verified", "differs", "unverified")
+"""Outcomes of no call: a hit compiled again, at any time."""
 QUESTIONS = ("query", "stdin-source")
 """Reasons of calls that compile nothing: cargo's own probes, made or not made as cargo pleases."""
 
@@ -116,4 +118,5 @@ def read_calls(index: Path, after: int) -> tuple[Calls, int]:
     except sqlite3.DatabaseError:
         return Calls(()), after
     newest = rows[-1][0] if rows else after
-    return Calls(tuple(Call(*row[1:]) for row in rows)), newest
+    calls = (Call(*row[1:]) for row in rows)
+    return Calls(tuple(call for call in calls if call.outcome not in VERIFICATIONS)), newest

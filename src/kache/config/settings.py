@@ -14,6 +14,7 @@ from kache.config.values import parse_count, parse_duration, parse_size, parse_s
 
 LOG_LEVELS = ("error", "warn", "info", "debug")
 INCREMENTAL = ("off", "adaptive")
+VERIFY_MODES = ("off", "sampled", "always")
 GIB = 1024**3
 MIN_DEFAULT_SIZE_BYTES = 5 * GIB
 MAX_DEFAULT_SIZE_BYTES = 100 * GIB
@@ -68,6 +69,13 @@ def _incremental(value: object) -> str:
     mode = str(value).strip().lower()
     if mode not in INCREMENTAL:
         raise ValueError(f"one of {', '.join(INCREMENTAL)}")
+    return mode
+
+
+def _verify_mode(value: object) -> str:
+    mode = str(value).strip().lower()
+    if mode not in VERIFY_MODES:
+        raise ValueError(f"one of {', '.join(VERIFY_MODES)}")
     return mode
 
 
@@ -310,6 +318,15 @@ SETTINGS: tuple[Setting, ...] = (
         default=False,
         env="KACHE_PROGRESS",
         doc="Say each hit among cargo's own lines, on Linux.",
+    ),
+    Setting(
+        name="verify",
+        attribute="verify",
+        type="choice",
+        parse=_verify_mode,
+        default="off",
+        env="KACHE_VERIFY",
+        doc="Compile hits again in the background and report what differs: off, sampled (one hit in 64) or always.",
     ),
     Setting(
         name="idle_timeout",

@@ -128,7 +128,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         build_root: working directory of that process, for people.
         build_command: its command line, for people.
         outcome: value of `Outcome`.
-        reason: value of `Reason` or empty.
+        reason: value of `Reason` or empty; of a verification that differs, the files that do.
         elapsed_us: time kache itself took.
         compile_ms: wall time of the compile: this one's for a miss, the recorded one's for a hit.
         entry_key: the entry served, to count its hits.

@@ -19,6 +19,12 @@ class Outcome(enum.StrEnum):
     PASSTHROUGH = "passthrough"
     ERROR = "error"
     """Something failed on the cache's side; rustc ran all the same."""
+    VERIFIED = "verified"
+    """No call: an earlier hit was compiled again, and gave the same."""
+    DIFFERS = "differs"
+    """No call: an earlier hit was compiled again, and gave something else."""
+    UNVERIFIED = "unverified"
+    """No call: an earlier hit could not be compiled again, what it was made of had changed meanwhile."""
 
 
 class Reason(enum.StrEnum):

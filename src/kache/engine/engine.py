@@ -35,6 +35,7 @@ from kache.engine.record import Moments, NotStoredError, Recorder, identity_of, 
 from kache.engine.requests import environment
 from kache.engine.serve import Served, serve
 from kache.engine.transfer import policy
+from kache.engine.verification import Verification
 from kache.engine.warm_start.place import Placed, is_virgin
 from kache.engine.warm_start.traces import Trace, Traces
 from kache.engine.warm_start.warm_start import WarmStart
@@ -73,6 +74,7 @@ class Engine:
         self._lookup = Lookup(store, self.digests, self._is_pending)
         self._recorder = Recorder(store, self.digests)
         self._edits = Edits(store)
+        self._verification = Verification(cache_dir)
         self._compiles: dict[int, Compile] = {}
         self._next_token = int.from_bytes(os.urandom(7), "little")
         self._events: list[Event] = []
@@ -136,6 +138,7 @@ class Engine:
         self.preparation.note(call.build, found.entry)
         if found.trace is not None:
             self._trace(call, found.trace)
+        self._verification.consider(call.request, call.build, found.entry, self.config(call).verify)
         self._add_event(
             call,
             found.outcome,

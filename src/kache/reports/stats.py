@@ -14,6 +14,7 @@ from kache.reports.transfers import Transfers
 _METHODS = ("linked", "cloned", "copied")
 OUTCOMES = ("local_hit", "prefetch_hit", "remote_hit", "dup", "seeded", "miss", "passthrough", "error")
 HITS = ("local_hit", "prefetch_hit", "remote_hit", "dup")
+VERIFICATIONS = ("verified", "differs", "unverified")
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class Stats:
         saved_compile_ms: compile time of the hits less what serving them took.
         builds: cargo processes seen.
         remote: what went over the wire.
+        verifications: hits compiled again (`verify`), by how that ended.
+        differing: of those that differ, crate to the files that do.
     """
 
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
@@ -43,6 +46,8 @@ class Stats:
     saved_compile_ms: int = 0
     builds: int = 0
     remote: Transfers = field(default_factory=Transfers)
+    verifications: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERIFICATIONS, 0))
+    differing: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts and ints."""
@@ -65,6 +70,7 @@ def collect(connection: sqlite3.Connection | None, window: Window, max_bytes: in
     _count_events(connection, condition, values, stats)
     stats.passthrough_reasons = _reasons(connection, "passthrough", condition, values)
     stats.error_reasons = _reasons(connection, "error", condition, values)
+    stats.differing = differing(connection, condition, values)
     stats.builds = _builds(connection, window)
     stats.store["entries"] = _one(connection, "SELECT count(*) FROM entries")
     blobs, allocated = connection.execute("SELECT count(*), coalesce(sum(allocated), 0) FROM blobs").fetchone()
@@ -82,12 +88,25 @@ def _count_events(connection: sqlite3.Connection, condition: str, values: list[o
         values,
     )
     for outcome, count, linked, cloned, copied, saved_ms in rows:
+        if outcome in VERIFICATIONS:
+            stats.verifications[outcome] = count
+            continue
         stats.outcomes[outcome] = count
         if outcome in (*HITS, "seeded"):
             stats.restore["linked_bytes"] += linked
             stats.restore["cloned_bytes"] += cloned
             stats.restore["copied_bytes"] += copied
             stats.saved_compile_ms += saved_ms
+
+
+def differing(connection: sqlite3.Connection, condition: str, values: list[object]) -> dict[str, str]:
+    """Hits that gave something else when they were compiled again: crate to the files that differ."""
+    rows = connection.execute(
+        "SELECT coalesce(crate_name, ''), coalesce(reason, '') FROM events"
+        f" WHERE outcome = 'differs' AND {condition} ORDER BY id",
+        values,
+    )
+    return {str(crate): str(files) for crate, files in rows}
 
 
 def _reasons(connection: sqlite3.Connection, outcome: str, condition: str, values: list[object]) -> dict[str, int]:
@@ -128,8 +147,19 @@ def to_text(stats: Stats) -> str:
             )
         ),
     ]
+    if any(stats.verifications.values()):
+        parts.append(_verified(stats))
     for title, reasons in (("passthrough", stats.passthrough_reasons), ("error", stats.error_reasons)):
         if reasons:
             counts = [[reason, str(count)] for reason, count in reasons.items()]
             parts.append(table([f"{title} reason", "calls"], counts, right=frozenset({1})))
     return "\n\n".join(parts)
+
+
+def _verified(stats: Stats) -> str:
+    same, differ, open_ = (stats.verifications[name] for name in VERIFICATIONS)
+    lines = [f"verified  {plural(same + differ, 'hit')} compiled again: {same} the same, {differ} different"]
+    if open_:
+        lines[0] += f"; {open_} could not be"
+    lines += [f"  DIFFERS {crate}: {files}" for crate, files in stats.differing.items()]
+    return "\n".join(lines)

@@ -67,6 +67,13 @@ class Roots:
                 return placeholder + path[len(root) :]
         return path
 
+    def told(self, path: bytes) -> bytes:
+        """What rustc calls a path when remapping."""
+        for _, root, name in self.all:
+            if name and path.startswith(root) and path[len(root) : len(root) + 1] in (b"", b"/"):
+                return name + path[len(root) :]
+        return path
+
     def real(self, name: bytes) -> bytes:
         """The path a normalised name stands for here; an unknown placeholder gives a path that never exists."""
         if name[:1] == b"/":

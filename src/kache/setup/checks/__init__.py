@@ -12,6 +12,7 @@ CHECKS: tuple[str, ...] = (
     "daemon",
     "store",
     "remote",
+    "verified",
     "rustc",
     "wrapper",
     "incremental",

@@ -1,0 +1,1 @@
+"""The process that compiles hits again and reports what differs."""
