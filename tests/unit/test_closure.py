@@ -34,7 +34,7 @@ class Checkout:
         (self.path / name).write_text(text)
 
     def closure(self, *env: str, diagnostics: bool = False, started_ns: int = LATER_NS) -> InputMemo:
-        maker = ClosureMaker(self.around, self.digests, started_ns)
+        maker = ClosureMaker(self.around, self.digests, started_ns, list)
         info = DepInfo((b"src/lib.rs", b"src/a.rs"), tuple((name.encode(), None) for name in env))
         maker.add_sources(info)
         return InputMemo(b"w", b"k", maker.finish(info, tied=(), has_diagnostics=diagnostics))
@@ -105,7 +105,7 @@ def test_a_path_in_a_variable_travels_only_if_it_serves_to_include(tmp_path: Pat
 
 def test_a_fact_ties_an_entry_to_its_place(tmp_path: Path) -> None:
     one, two = Checkout(tmp_path / "one"), Checkout(tmp_path / "two")
-    maker = ClosureMaker(one.around, one.digests, LATER_NS)
+    maker = ClosureMaker(one.around, one.digests, LATER_NS, list)
     info = DepInfo((b"src/lib.rs",), ())
     maker.add_sources(info)
     memo = InputMemo(b"w", b"k", maker.finish(info, tied=(b"<cwd>",), has_diagnostics=False))

@@ -14,6 +14,7 @@ import msgspec
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.closure import ClosureMaker, InputChangedError
+from kache.compilers.rustc.key_inputs import dependency_directories, find_artifact
 from kache.compilers.rustc.outputs import debug_files, read_messages, role_of
 from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, FileIdentity, InputKind, InputMemo, MemoInput, Role
@@ -94,7 +95,7 @@ class Recorder:
             raise NotStoredError(Reason.EXTRA_OUTPUT)
         outputs, dep_info_path = self._outputs(missed, messages.artifacts, started_ns)
         text = _read(dep_info_path)
-        maker = ClosureMaker(missed.around, self.digests, started_ns)
+        maker = ClosureMaker(missed.around, self.digests, started_ns, lambda: self._macro_sources(missed))
         try:
             info = depinfo.parse(text)
             maker.add_sources(info)
@@ -158,6 +159,29 @@ class Recorder:
         if not missed.call.emit <= kinds:
             raise NotStoredError(Reason.MISSING_OUTPUT, ", ".join(sorted(missed.call.emit - kinds)))
         return outputs, dep_info_path
+
+    def _macro_sources(self, missed: Missed) -> list[bytes] | None:
+        """Sources of every crate this one can take a macro from; None if the store does not know one of them."""
+        directories = dependency_directories(missed.call)
+        queue = [extern.path for extern in missed.call.externs if extern.path is not None]
+        seen, sources = set(queue), []
+        while queue:
+            try:
+                entry = self.store.entry_of(self.digests.digest(queue.pop()))
+            except OSError:
+                return None
+            memos = self.store.memos(entry.weak_key) if entry is not None else []
+            memo = next((memo for memo in memos if entry is not None and memo.key == entry.key), None)
+            if entry is None or memo is None:
+                return None
+            paths = [missed.around.roots.real(item.name) for item in memo.inputs if item.kind == InputKind.FILE]
+            sources += [path for path in paths if path.endswith(b".rs")]
+            for stem in entry.links:
+                found = find_artifact(directories, stem.encode("utf-8", "surrogateescape"))
+                if found is not None and found not in seen:
+                    seen.add(found)
+                    queue.append(found)
+        return sources
 
     def _stage(
         self,

@@ -139,6 +139,10 @@ class LocalStore:
         """`Entry.links` of an entry that has an artifact of this digest; None if no entry has."""
         return self._lookup.links(digest)
 
+    def entry_of(self, digest: bytes) -> Entry | None:
+        """An entry that has an artifact of this digest; None if no entry has."""
+        return self._lookup.entry_of(digest)
+
     def expected_compile_s(self, crate_name: str, unit_kind: str) -> float | None:
         """Wall seconds the newest recorded compile of such a unit took; None if there is none."""
         row = self._index.one(

@@ -61,13 +61,17 @@ class Lookup:
         """See `LocalStore.links`."""
         found = self._links.get(digest)
         if found is None:
-            row = self._index.one("SELECT key FROM entry_blobs WHERE digest = ? LIMIT 1", (digest,))
-            entry = self.entry(row[0]) if row else None
+            entry = self.entry_of(digest)
             if entry is None:
                 return None
             found = entry.links
             self._links.put(digest, found, 1 + len(found))
         return found
+
+    def entry_of(self, digest: bytes) -> Entry | None:
+        """See `LocalStore.entry_of`."""
+        row = self._index.one("SELECT key FROM entry_blobs WHERE digest = ? LIMIT 1", (digest,))
+        return self.entry(row[0]) if row else None
 
     def learn(self, entry: Entry, weak_key: bytes) -> None:
         """Take in what was just committed."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kache.compilers.file_digests import FileDigests, listing_digest
+from kache.compilers.rustc.baked import Mentions
 from kache.compilers.rustc.depinfo import DepInfo
 from kache.compilers.rustc.roots import Roots
 from kache.core.digest import Digest, hash_bytes, hash_parts
@@ -142,9 +143,18 @@ class ClosureMaker:
         around: the call.
         digests: the stat memo.
         started_ns: the filesystem's clock when the compile started; a source changed later is not what rustc read.
+        macro_sources: finds the sources of the crates whose macros this one can use; None if one is not known.
     """
 
-    def __init__(self, around: Surroundings, digests: FileDigests, started_ns: int) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        digests: FileDigests,
+        started_ns: int,
+        macro_sources: Callable[[], list[bytes] | None],
+    ) -> None:
+        self._find_macro_sources = macro_sources
+        self._macro_sources: list[bytes] | None = None
         self.around = around
         self.digests = digests
         self.started_ns = started_ns
@@ -242,32 +252,25 @@ class ClosureMaker:
     def _env(self, name: bytes) -> MemoInput:
         value = self.around.env.get(name)
         form = _AS_IS
-        if value is not None and self.around.roots.holds_path(value) and self._only_included(name, value):
+        if value is not None and self.around.roots.holds_path(value) and self._only_included(name):
             form = _NORMALISED
         return MemoInput(InputKind.ENV, name, self.around.env_value(name, form))
 
-    def _only_included(self, name: bytes, value: bytes) -> bool:
-        """Whether a path in a variable serves only to include files, so that its value is nowhere in the artifact.
+    def _only_included(self, name: bytes) -> bool:
+        """Whether a path in a variable serves only to include files, so that its value is nowhere in the artifact."""
+        mentions = Mentions(name)
+        try:
+            mentions.add_own(path for path in map(self._real_path, self._files.values()) if path.endswith(b".rs"))
+            if not mentions.may_include:
+                return False
+            if self._macro_sources is None:
+                self._macro_sources = self._find_macro_sources()
+            if self._macro_sources is None:
+                return False
+            mentions.add_macros(self._macro_sources)
+        except OSError:
+            return False
+        return mentions.only_includes
 
-        `env!("OUT_DIR")` may end up in the artifact in a form no search finds (its length, a hash). So every mention in
-        the crate's own sources must be `include…!(concat!(env!("NAME"), …))` or `include…!(env!("NAME"))`; without a
-        mention (a macro of another crate made it) a file at or below the path must have been read.
-        """
-        mention = b'"' + name + b'"'
-        pattern = re.compile(
-            rb"(?<![A-Za-z0-9_])include(?:_str|_bytes)?\s*!\s*[(\[{]\s*(?:concat\s*!\s*[(\[{]\s*)?env\s*!\s*[(\[{]\s*"
-            + re.escape(mention)
-        )
-        mentions = included = 0
-        for item in self._files.values():
-            path = self.around.roots.real(item.name)
-            if path.endswith(b".rs"):
-                with open(path, "rb") as file:
-                    text = file.read()
-                if mention in text:
-                    mentions += text.count(mention)
-                    included += len(pattern.findall(text))
-        if mentions:
-            return mentions == included
-        path = self.around.roots.normalise(value)
-        return any(name == path or name.startswith(path + b"/") for name in self._files)
+    def _real_path(self, item: MemoInput) -> bytes:
+        return self.around.roots.real(item.name)

@@ -16,7 +16,7 @@ from kache.compilers.rustc.roots import Roots
 from kache.compilers.rustc.toolchain import Toolchain
 from kache.core.digest import Digest, hash_bytes, hash_parts
 
-KEY_SCHEMA = b"kache key 1"
+KEY_SCHEMA = b"kache key 2"
 """Raised whenever the meaning of a key changes: old entries are then never found again."""
 
 # What cargo tells a crate about itself. Macros read these without rustc noticing; paths in them are normalised.
@@ -169,7 +169,7 @@ def add_link_closure(
         PendingRecord: its edges will be known in a moment.
         OSError: a file vanished.
     """
-    directories = [search.path for search in call.search if search.kind in (b"dependency", b"all", b"crate")]
+    directories = dependency_directories(call)
     queue = [extern.path for extern in call.externs if extern.path is not None]
     seen = set(queue)
     reached: dict[bytes, Digest] = {}
@@ -186,7 +186,7 @@ def add_link_closure(
             inputs.add(b"links", b"all", b"everything in -L dependency")
             break
         for stem in stems:
-            found = _find(directories, stem.encode())
+            found = find_artifact(directories, stem.encode())
             if found is not None and found not in seen:
                 seen.add(found)
                 queue.append(found)
@@ -194,7 +194,13 @@ def add_link_closure(
         inputs.add_digest(b"link:" + name, reached[name])
 
 
-def _find(directories: list[bytes], stem: bytes) -> bytes | None:
+def dependency_directories(call: Invocation) -> list[bytes]:
+    """Where rustc looks for crates that no --extern names."""
+    return [search.path for search in call.search if search.kind in (b"dependency", b"all", b"crate")]
+
+
+def find_artifact(directories: list[bytes], stem: bytes) -> bytes | None:
+    """The library of a stem (`libfoo-0123`)."""
     for directory in directories:
         for suffix in (b".rlib", b".so", b".dylib", b".dll", b".rmeta"):
             path = directory + b"/" + stem + suffix
