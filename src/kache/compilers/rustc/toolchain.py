@@ -67,7 +67,7 @@ class _FailedError(Exception):
 class Toolchains:
     """Identifies toolchains and remembers them.
 
-    Not thread safe: one thread asks. The first question about a toolchain blocks for about 0.2 s.
+    Not thread safe: one thread asks. The first question about a toolchain blocks for about 0.25 s.
 
     Args:
         clock: monotonic seconds.
