@@ -95,8 +95,15 @@ def static_inputs(call: Invocation, roots: Roots, env: Mapping[bytes, bytes], to
     if call.links:
         for name in LINK_ENV:
             if name in env:
-                inputs.add(b"env:" + name, roots.normalise_value(env[name]))
+                value = roots.normalise_value(env[name])
+                inputs.add(b"env:" + name, _loader_path(value) if name == b"LD_LIBRARY_PATH" else value)
     return inputs
+
+
+def _loader_path(value: bytes) -> bytes:
+    """Directories of the target dir alike: with one directory a unit cargo names any one of them, as it happens."""
+    parts = (b"<target>" if part.startswith(b"<target>/") else part for part in value.split(b":"))
+    return b":".join(dict.fromkeys(parts))
 
 
 def add_externs(call: Invocation, digests: FileDigests, inputs: KeyInputs) -> None:
