@@ -175,6 +175,10 @@ FOREIGN: dict[str, tuple[str, str]] = {
             'fn main() { made(); println!("{PLACE}"); }\n'
         ),
     ),
+    "code in a file of any name": (
+        HASH,
+        f'{INCLUDES}include!("part.in");\nfn main() {{ made(); println!("{{PLACE}}"); }}\n',
+    ),
     "a macro of another crate beside an include": (
         HASH + '#[macro_export]\nmacro_rules! place { () => { $crate::sum(env!("OUT_DIR")) } }\n',
         f'{INCLUDES}const PLACE: u64 = other::place!();\nfn main() {{ made(); println!("{{PLACE}}"); }}\n',
@@ -188,6 +192,7 @@ def with_other(other: str, main: str) -> Files:
         "Cargo.toml": manifest("app", deps={"other": "../other"}),
         "build.rs": SCRIPT,
         "src/main.rs": main,
+        "src/part.in": 'const PLACE: u64 = other::sum(env!("OUT_DIR"));\n',
     }
     library = {"Cargo.toml": manifest("other"), "src/lib.rs": other}
     return {**workspace("other", "app"), **below("other", library), **below("app", app)}

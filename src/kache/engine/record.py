@@ -174,8 +174,7 @@ class Recorder:
             memo = next((memo for memo in memos if entry is not None and memo.key == entry.key), None)
             if entry is None or memo is None:
                 return None
-            paths = [missed.around.roots.real(item.name) for item in memo.inputs if item.kind == InputKind.FILE]
-            sources += [path for path in paths if path.endswith(b".rs")]
+            sources += [missed.around.roots.real(item.name) for item in memo.inputs if item.kind == InputKind.FILE]
             for stem in entry.links:
                 found = find_artifact(directories, stem.encode("utf-8", "surrogateescape"))
                 if found is not None and found not in seen:

@@ -260,7 +260,7 @@ class ClosureMaker:
         """Whether a path in a variable serves only to include files, so that its value is nowhere in the artifact."""
         mentions = Mentions(name)
         try:
-            mentions.add_own(path for path in map(self._real_path, self._files.values()) if path.endswith(b".rs"))
+            mentions.add_own(self.around.roots.real(item.name) for item in self._files.values())
             if not mentions.may_include:
                 return False
             if self._macro_sources is None:
@@ -271,6 +271,3 @@ class ClosureMaker:
         except OSError:
             return False
         return mentions.only_includes
-
-    def _real_path(self, item: MemoInput) -> bytes:
-        return self.around.roots.real(item.name)
