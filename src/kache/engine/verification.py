@@ -69,8 +69,9 @@ class Verification:
         try:
             put(self._cache_dir, task, self._queued)
             self._queued += 1
-            if not is_taken(self._cache_dir):
-                _start(self._cache_dir)
+            lock = take(self._cache_dir)
+            if lock is not None:
+                _start(self._cache_dir, lock)
         except OSError as error:
             log.warning("cannot queue %s for verification: %s", entry.crate_name, error)
 
@@ -97,15 +98,6 @@ def tasks(cache_dir: Path) -> list[Path]:
     return sorted(path for path in queue_of(cache_dir).iterdir() if not path.name.startswith("."))
 
 
-def is_taken(cache_dir: Path) -> bool:
-    """Whether a verifier is at work: it looks at the queue once more after it gave the lock back."""
-    fd = take(cache_dir)
-    if fd is None:
-        return True
-    os.close(fd)
-    return False
-
-
 def take(cache_dir: Path) -> int | None:
     """The verifier's lock, held until the descriptor is closed; None if another process has it.
 
@@ -120,15 +112,20 @@ def take(cache_dir: Path) -> int | None:
     return None
 
 
-def _start(cache_dir: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "kache.verifier", str(cache_dir)],
-        env=daemon_environment(os.environ),
-        cwd="/",
-        umask=0o077,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def _start(cache_dir: Path, lock: int) -> None:
+    """Start a verifier that has the lock already, so that of a hundred hits at once only one starts one."""
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "kache.verifier", str(cache_dir), str(lock)],
+            env=daemon_environment(os.environ),
+            cwd="/",
+            umask=0o077,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+    finally:
+        os.close(lock)
     threading.Thread(target=process.wait, daemon=True).start()  # no zombie stays with a daemon

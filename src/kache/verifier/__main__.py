@@ -1,6 +1,7 @@
-"""`python -m kache.verifier CACHE_DIR`: work the queue of verifications off, one compile at a time, and end.
+"""`python -m kache.verifier CACHE_DIR [LOCK]`: work the queue of verifications off, one compile at a time, and end.
 
 It runs at the lowest priority and one at a time for each cache dir; whoever finds the queue's lock taken leaves.
+LOCK is the descriptor of that lock where the starter holds it already.
 """
 
 from __future__ import annotations
@@ -110,16 +111,13 @@ def main(argv: list[str]) -> int:
     cache_dir = Path(argv[0])
     os.nice(19)
     try:
+        lock = int(argv[1]) if len(argv) > 1 else take(cache_dir)
         to_file(cache_dir / LOG_NAME, os.environ.get("KACHE_LOG", "info"))
-        while tasks(cache_dir):
-            lock = take(cache_dir)
-            if lock is None:
-                return 0
-            try:
-                _work_off(cache_dir)
-            finally:
-                os.close(lock)
+        while lock is not None:
+            _work_off(cache_dir)
+            os.close(lock)
             # What was queued after the last look found the lock taken: look again.
+            lock = take(cache_dir) if tasks(cache_dir) else None
     except (KacheError, OSError) as error:
         log.error("verification: %s", error)
         return 1
