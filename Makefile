@@ -34,10 +34,12 @@ fix: tools ## Format and repair what can be repaired by itself
 
 test: setup servers ## Run the whole test suite
 	@sh tools/filesystem_tools.sh
+	@sh tools/debian_toolchain.sh
 	@echo "test: the whole suite" && $(RUN) -m pytest -n auto $(ARGS)
 
 e2e: setup ## Run the tests with a real cargo and rustc only
 	@sh tools/filesystem_tools.sh
+	@sh tools/debian_toolchain.sh
 	@echo "test: end to end" && $(RUN) -m pytest -n auto tests/e2e $(ARGS)
 
 golden: setup ## Write golden files anew after a change that was meant; look at the diff
