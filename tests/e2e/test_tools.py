@@ -176,15 +176,15 @@ def snapshot_project() -> Files:
 def test_snapshots_of_messages(box: Sandbox) -> None:
     """Guards trybuild: errors it compares with snapshots are those of plain rustc, with the paths it replaces."""
     for name in ("a", "the/second"):
-        box.checkout(name, snapshot_project())
+        outer = box.checkout(name, snapshot_project())
         inner = box.checkout(f"{name}/target/tests/trybuild/thing", {})
-        words = ("check", "--bin", "case", "--message-format=json", "--target-dir", "../../../target/tests/target")
+        words = ("check", "--bin", "case", "--message-format=json", "--target-dir", str(outer.target / "tests/target"))
         for _ in range(2):
             failed = inner.cargo(*words, fails=True)
-            shutil.rmtree(inner.path / "../../../target/tests/target")
+            shutil.rmtree(outer.target / "tests/target")
             plain = inner.cargo(*words, fails=True, env=NO_WRAPPER, count=False)
             assert failed.json == plain.json and "E0308" in failed.stdout
-            shutil.rmtree(inner.path / "../../../target/tests/target")
+            shutil.rmtree(outer.target / "tests/target")
 
 
 @pytest.mark.skipif(shutil.which("cargo-nextest") is None, reason="needs cargo-nextest")

@@ -17,6 +17,7 @@ from kache.engine.decisions import Missed
 from kache.engine.lookup import Lookup
 from kache.engine.requests import environment
 from kache.ipc.protocol import Request
+from kache.util import processes
 
 LIMIT_S = 3600.0
 # Descriptors of a jobserver that has ended; rustc would warn of them.
@@ -79,16 +80,7 @@ def _served_by(lookup: Lookup, request: Request, config: Config, key: bytes) -> 
 
 def _compile(missed: Missed, request: Request, scratch: bytes) -> subprocess.CompletedProcess[bytes]:
     env = {name: value for name, value in environment(request).items() if name not in _JOBSERVER}
-    return subprocess.run(
-        argv_into(missed, scratch),
-        cwd=request.cwd,
-        env=env,
-        umask=request.umask,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    return processes.run(argv_into(missed, scratch), LIMIT_S, cwd=request.cwd, env=env, umask=request.umask)
 
 
 def argv_into(missed: Missed, scratch: bytes) -> list[bytes]:

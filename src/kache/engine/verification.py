@@ -23,7 +23,7 @@ from kache.core.entry import Entry
 from kache.engine.builds import Build
 from kache.ipc.lifecycle import daemon_environment
 from kache.ipc.protocol import Request
-from kache.util import atomic
+from kache.util import atomic, processes
 
 DIRECTORY = "verify"
 """Below the cache dir: `queue/`, the lock of the one verifier, and a directory for each difference found lately."""
@@ -115,7 +115,7 @@ def take(cache_dir: Path) -> int | None:
 def _start(cache_dir: Path, lock: int) -> None:
     """Start a verifier that has the lock already, so that of a hundred hits at once only one starts one."""
     try:
-        process = subprocess.Popen(
+        process = processes.start(
             [sys.executable, "-I", "-m", "kache.verifier", str(cache_dir), str(lock)],
             env=daemon_environment(os.environ),
             cwd="/",

@@ -15,7 +15,7 @@ from kache.errors import BlobBrokenError, StoreError
 from kache.store.blobs import Blobs, BlobState
 from kache.store.ready_copies import ReadyCopies, content_of
 from kache.util import copying
-from kache.util.new_file import NewFile, link_over, name_unnamed
+from kache.util.new_file import NewFile, link_over, publish_unnamed
 
 _CANNOT_LINK = frozenset({errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP})
 _TRIES = 3
@@ -121,18 +121,23 @@ def _hand_over(blobs: Blobs, ready: ReadyCopies, digest: bytes, target: bytes, m
     try:
         with blobs.links:
             checked = blobs.checked(digest)
-        if content_of(checked) != copy.content:
-            return None
-        os.fchmod(copy.fd, mode)
-        os.utime(copy.fd)
-        name_unnamed(copy.fd, target)
-        return Restored(RestoreMethod.COPIED, checked.st_size, FileIdentity.of(os.fstat(copy.fd)))
+        is_right = content_of(checked) == copy.content
+        if is_right:
+            os.fchmod(copy.fd, mode)
+            os.utime(copy.fd)
+    except BaseException:
+        os.close(copy.fd)
+        raise
+    if not is_right:
+        os.close(copy.fd)
+        return None
+    try:
+        found = publish_unnamed(copy.fd, target)
     except OSError as error:
         if error.errno in _CANNOT_LINK:  # across bind mounts or quota projects of one device
             return None
         raise
-    finally:
-        os.close(copy.fd)
+    return Restored(RestoreMethod.COPIED, checked.st_size, FileIdentity.of(found))
 
 
 def _copy(
@@ -163,9 +168,9 @@ def _copy(
                 os.fchmod(new.fd, mode)
                 if shared and not _is_ahead(checked):
                     os.utime(new.fd, ns=(checked.st_mtime_ns, checked.st_mtime_ns))
-                new.publish()
+                found = new.publish()
                 method = RestoreMethod.CLONED if cloned else RestoreMethod.COPIED
-                return Restored(method, checked.st_size, FileIdentity.of(os.fstat(new.fd)))
+                return Restored(method, checked.st_size, FileIdentity.of(found))
         finally:
             os.close(fd)
     return None

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from types import TracebackType
 
+from kache.util.processes import FORKING
+
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _counter = itertools.count()
 HAS_UNNAMED = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
@@ -25,7 +27,7 @@ class NewFile:
         target: the path to be.
 
     Attributes:
-        fd: open for writing while the context lasts; mode 0600 until changed.
+        fd: open for writing until it is published; mode 0600 until changed.
 
     Raises:
         OSError: it cannot be made.
@@ -49,37 +51,48 @@ class NewFile:
     def __enter__(self) -> NewFile:
         return self
 
-    def publish(self) -> None:
-        """Give it its name, in place of whatever file has it.
+    def publish(self) -> os.stat_result:
+        """Give it its name, in place of whatever file has it, and close it; what stat says of it then.
 
         Raises:
             OSError: it cannot have it.
         """
-        if self._temp:
-            make_way(self._target)
-            os.rename(self._temp, self._target)
-            self._temp = b""
-            return
-        name_unnamed(self.fd, self._target)
+        fd, self.fd = self.fd, -1
+        if not self._temp:
+            return publish_unnamed(fd, self._target)
+        make_way(self._target)
+        with FORKING:
+            try:
+                os.rename(self._temp, self._target)
+                self._temp = b""
+                return os.fstat(fd)
+            finally:
+                os.close(fd)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
         if self._temp:
             with contextlib.suppress(OSError):
                 os.unlink(self._temp)
 
 
-def name_unnamed(fd: int, target: bytes) -> None:
-    """Give an unnamed file (O_TMPFILE) its name, in place of whatever file has it.
+def publish_unnamed(fd: int, target: bytes) -> os.stat_result:
+    """Give an unnamed file (O_TMPFILE) its name, in place of whatever file has it, and close it.
 
     Raises:
-        OSError: it cannot have it.
+        OSError: it cannot have it; it is closed all the same.
     """
     # With a dir_fd Python calls linkat(AT_SYMLINK_FOLLOW), which open(2) names for this; the path is absolute.
     path = b"/proc/self/fd/%d" % fd
-    link_over(lambda name: os.link(path, name, src_dir_fd=fd, follow_symlinks=True), target)
+    with FORKING:
+        try:
+            link_over(lambda name: os.link(path, name, src_dir_fd=fd, follow_symlinks=True), target)
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
 
 
 def link_over(link: Callable[[bytes], None], target: bytes) -> None:

@@ -1,12 +1,50 @@
-"""Processes as /proc shows them: is one still alive, when did it start, which boot is this."""
+"""Processes: making one, and what /proc shows of them: is one still alive, when did it start, which boot is this."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+FORKING = threading.Lock()
+"""Held while a process is made, and while a file that was just written gets its name and is closed.
+
+A new process has every descriptor of ours until it runs its program. With one open for writing in there, cargo cannot
+run the program we put in place: "Text file busy", seen on a busy machine.
+"""
+
+
+def start(argv: Sequence[str | bytes], **how: Any) -> subprocess.Popen[bytes]:
+    """Start a process; returns when its program runs.
+
+    Raises:
+        OSError: it cannot be run.
+    """
+    with FORKING:
+        return subprocess.Popen(argv, **how)
+
+
+def run(argv: Sequence[str | bytes], timeout_s: float, **how: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run a process to its end, with nothing on stdin, and take what it prints.
+
+    Raises:
+        OSError: it cannot be run.
+        subprocess.TimeoutExpired: it took too long, and was killed.
+    """
+    pipe = subprocess.PIPE
+    with start(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, **how) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
 
 
 @cache

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from kache.compilers.rustc.invocation import Invocation, Refusal
 from kache.core.entry import FileIdentity
 from kache.core.outcome import Reason
+from kache.util import processes
 
 LINK_ENV = (
     b"COLLECT_GCC_OPTIONS",
@@ -146,15 +147,8 @@ class NativeResolver:
 
 def _search_dirs(driver: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[list[bytes], list[bytes]]:
     try:
-        run = subprocess.run(
-            [driver, b"-print-search-dirs"],
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-            check=True,
-        )
+        run = processes.run([driver, b"-print-search-dirs"], _TIMEOUT_S, cwd=cwd, env=dict(env))
+        run.check_returncode()
     except (OSError, subprocess.SubprocessError):
         return [], []
     dirs: dict[bytes, list[bytes]] = {}

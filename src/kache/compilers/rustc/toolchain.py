@@ -20,6 +20,7 @@ from kache.compilers.rustc.sysroot import find_drivers, read_content, sysroot_ar
 from kache.core.digest import Digest, hash_file, hash_parts
 from kache.core.entry import FileIdentity
 from kache.core.outcome import Reason
+from kache.util import processes
 
 _TIMEOUT_S = 20
 _REFUSED_S = 30.0
@@ -335,9 +336,7 @@ def _rustc_beside(binary: bytes, sysroot: bytes) -> bytes:
 
 
 def _run(command: list[bytes], env: Mapping[bytes, bytes], cwd: bytes) -> bytes:
-    done = subprocess.run(
-        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
-    )
+    done = processes.run(command, _TIMEOUT_S, cwd=cwd, env=env)
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()
         raise _FailedError(f"ended with status {done.returncode}" + (f": {said[-300:]}" if said else ""))
