@@ -166,7 +166,7 @@ CASE = '[[bin]]\nname = "case"\npath = "case.rs"\n\n[workspace]\n'
 def snapshot_project() -> Files:
     """As the crate trybuild lays it out: a project in the target dir of the one under test, with its own target."""
     app = {
-        "Cargo.toml": manifest("thing-tests", deps={"thing": "../../.."}, extra=CASE),
+        "Cargo.toml": manifest("thing-tests", deps={"thing": "../../../.."}, extra=CASE),
         "case.rs": 'fn main() {\n    thing::only_numbers("text");\n}\n',
     }
     return lib("pub fn only_numbers(_: u32) {}\n") | below("target/tests/trybuild/thing", app)
