@@ -238,23 +238,6 @@ def test_a_linker_script_is_an_input(box: Sandbox) -> None:
     box.checkout("third", files).build().expect(hits=1, misses=0)
 
 
-def test_the_toolchain_is_known_by_its_content_and_not_by_its_place(daemon_box: Sandbox) -> None:
-    """Guards identity: the same toolchain elsewhere hits; one with other bytes and the same version text misses."""
-    box = daemon_box
-    copy = box.root / "toolchain"
-    shutil.copytree(box.sysroot / "lib", copy / "lib", symlinks=True)
-    (copy / "bin").mkdir()
-    rustc = copy / "bin" / "rustc"
-    shutil.copy2(box.sysroot / "bin" / "rustc", rustc)
-    moved = {"PATH": f"{copy / 'bin'}:{box.env()['PATH']}"}
-    box.checkout("a", lib()).build().expect(misses=1)
-    second = box.checkout("second", lib())
-    second.build(env=moved).expect(hits=1, misses=0)
-    with rustc.open("ab") as file:
-        file.write(b"\0")
-    second.clean().build(env=moved).expect(misses=1, hits=0)
-
-
 # ---- crates that bake their own place in
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.checkout import Checkout
 from tests.support.marks import mostly_daemon
-from tests.support.projects import alone, chain, everything, lib, manifest, warns
+from tests.support.projects import alone, chain, everything, manifest, warns
 from tests.support.sandbox import Sandbox, toolchain_bin
 
 DEBIAN = Path("/opt/kache-tests/debian-rust/usr")
@@ -81,80 +81,58 @@ def test_each_toolchain_warns_in_its_own_words(box: Sandbox, other: str) -> None
         first_said = built.stdout
 
 
-def linked_or_copied(source: str, target: str) -> None:
-    """A hardlink where that can be; nothing here writes into one."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def own_copy(box: Sandbox) -> Path:
-    """The toolchain once more, below the box."""
-    copy = box.root / "toolchain"
-    shutil.copytree(box.sysroot / "lib", copy / "lib", symlinks=True, copy_function=linked_or_copied)
-    (copy / "bin").mkdir()
-    shutil.copy2(box.sysroot / "bin/rustc", copy / "bin/rustc")
-    return copy
-
-
 def altered(path: Path) -> None:
-    """Give a shared library one other byte, in the section that names the compiler it was made with."""
-    content = bytearray(path.read_bytes())
-    at = content.rfind(b"GCC: (")
-    assert at > 0 or content.rfind(b"clang version") > 0
-    content[at if at > 0 else content.rfind(b"clang version")] ^= 0x20
+    """Give a program or library one other byte, where it names the compiler it was made with."""
+    content = path.read_bytes()
+    at = max(content.rfind(b"GCC: ("), content.rfind(b"clang version"), content.rfind(b"rustc version"))
+    assert at > 0
+    replaced(path, content[:at] + bytes([content[at] ^ 0x20]) + content[at + 1 :])
+
+
+def replaced(path: Path, content: bytes) -> None:
+    """Put a new file in place of one, as an installer does."""
+    mode = path.stat().st_mode
     path.unlink()
     path.write_bytes(content)
-    path.chmod(0o755)
-
-
-def builds(checkout: Checkout, env: dict[str, str], **expected: int) -> None:
-    """Build anew and compare."""
-    checkout.clean().build(env=env).expect(**expected)
-
-
-@pytest.mark.parametrize("what", ["librustc_driver", "libLLVM"])
-@mostly_daemon
-def test_a_compiler_rebuilt_with_the_same_version_text(box: Sandbox, what: str) -> None:
-    """Guards `x.py build`: one byte of the compiler makes another compiler, whatever `rustc -vV` says."""
-    copy = own_copy(box)
-    moved = {"PATH": f"{copy / 'bin'}{os.pathsep}{box.env()['PATH']}"}
-    checkout = box.checkout("a", lib())
-    builds(checkout, {}, misses=1)
-    builds(checkout, moved, hits=1, misses=0)
-    found = [path for path in (copy / "lib").glob(f"{what}*.so*") if not path.is_symlink()]
-    if not found:
-        pytest.skip(f"this toolchain has no {what} of its own")
-    altered(max(found, key=lambda path: path.stat().st_size))
-    assert _version(box.sysroot) == _version(copy)
-    builds(checkout, moved, misses=1, hits=0)
-    builds(checkout, moved, hits=1, misses=0)
-    builds(checkout, {}, hits=1, misses=0)
-
-
-@mostly_daemon
-def test_a_standard_library_rebuilt_with_the_same_version_text(box: Sandbox) -> None:
-    """Guards a patched `core`: one letter in the middle of a library is in every program linked against it."""
-    copy = own_copy(box)
-    moved = {"PATH": f"{copy / 'bin'}{os.pathsep}{box.env()['PATH']}"}
-    main = "fn main() { let n: Option<u32> = std::env::args().nth(9).map(|_| 1); n.unwrap(); }\n"
-    checkout = box.checkout("a", alone({"Cargo.toml": manifest("app"), "src/main.rs": main}))
-    builds(checkout, moved, misses=1)
-    core = next((copy / "lib/rustlib").glob("*/lib/libcore-*.rlib"))
-    content = core.read_bytes()
-    assert b"on a `None` value" in content
-    core.unlink()
-    core.write_bytes(content.replace(b"on a `None` value", b"on a `Nope` value"))
-    builds(checkout, moved, misses=1, hits=0)
-    assert "`Nope`" in panic_of(checkout)
-    builds(checkout, {}, hits=1, misses=0)
-    assert "`None`" in panic_of(checkout)
+    path.chmod(mode)
 
 
 def panic_of(checkout: Checkout) -> str:
     """What the program says when it panics."""
     return subprocess.run([checkout.target / "debug/app"], capture_output=True, text=True, check=False).stderr
+
+
+@mostly_daemon
+def test_a_toolchain_rebuilt_with_the_same_version_text(box: Sandbox) -> None:
+    """Guards `x.py build`: one byte of compiler or standard library makes another toolchain, wherever it lies."""
+    copy = box.root / "toolchain"
+    shutil.copytree(box.sysroot / "lib", copy / "lib", symlinks=True)
+    (copy / "bin").mkdir()
+    shutil.copy2(box.sysroot / "bin/rustc", copy / "bin/rustc")
+    moved = {"PATH": f"{copy / 'bin'}{os.pathsep}{box.env()['PATH']}"}
+    main = "fn main() { let n: Option<u32> = std::env::args().nth(9).map(|_| 1); n.unwrap(); }\n"
+    checkout = box.checkout("a", alone({"Cargo.toml": manifest("app"), "src/main.rs": main}))
+
+    def builds(env: dict[str, str], **expected: int) -> None:
+        checkout.clean().build(env=env).expect(**expected)
+
+    builds({}, misses=1)
+    builds(moved, hits=1, misses=0)
+    for name in ("bin/rustc", "lib/librustc_driver*", "lib/libLLVM*"):
+        found = [path for path in copy.glob(name) if not path.is_symlink()]
+        if found:
+            altered(max(found, key=lambda path: path.stat().st_size))
+            assert _version(box.sysroot) == _version(copy)
+            builds(moved, misses=1, hits=0)
+            builds(moved, hits=1, misses=0)
+    core = next((copy / "lib/rustlib").glob("*/lib/libcore-*.rlib"))
+    content = core.read_bytes()
+    assert b"on a `None` value" in content
+    replaced(core, content.replace(b"on a `None` value", b"on a `Nope` value"))
+    builds(moved, misses=1, hits=0)
+    assert "`Nope`" in panic_of(checkout)
+    builds({}, hits=1, misses=0)
+    assert "`None`" in panic_of(checkout)
 
 
 def test_a_toolchain_reached_by_several_names(box: Sandbox) -> None:
