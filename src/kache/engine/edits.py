@@ -112,7 +112,7 @@ class Edits:
 
 def inputs_read(missed: Missed, digests: FileDigests, started_ns: int) -> tuple[MemoInput, ...]:
     """What the compile says it read, for why-miss alone; nothing if it does not say."""
-    maker = ClosureMaker(missed.around, digests, started_ns)
+    maker = ClosureMaker(missed.around, digests, started_ns, lambda: None)
     try:
         with open(_dep_info(missed.call), "rb") as file:
             info = depinfo.parse(file.read())
