@@ -105,8 +105,8 @@ def test_outputs_deleted_one_by_one(box: Sandbox) -> None:
     checkout = box.checkout("a", everything())
     checkout.build()
     for path in outputs_of(checkout):
-        if path.name.startswith("."):
-            continue
+        if path.name.startswith(".") or path.suffix == ".d":
+            continue  # cargo's lock, and what cargo does without
         path.unlink()
         checkout.build().expect(hits=None, misses=0)
         assert checkout.program("app") == "13\n"
@@ -119,12 +119,11 @@ def test_outputs_replaced_by_links_to_elsewhere(box: Sandbox) -> None:
     checkout = box.checkout("a", everything())
     checkout.build()
     precious = checkout.write("precious", "mine")
-    for path in list(outputs_of(checkout)):
+    for path in (checkout.target / "debug/deps").iterdir():
         path.unlink()
         path.symlink_to(precious)
-    checkout.edit("macros/src/lib.rs", '"7u32"', '"8u32"')
-    checkout.edit("macros/src/lib.rs", '"8u32"', '"7u32"')
-    checkout.touch("generated/build.rs")
-    checkout.build()
+    checkout.touch("macros/src/lib.rs")
+    checkout.touch("generated/src/lib.rs")
+    checkout.build().expect(hits="macros generated both app", misses=0)
     assert precious.read_text() == "mine"
     assert checkout.program("app") == "13\n"
