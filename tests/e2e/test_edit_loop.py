@@ -255,22 +255,6 @@ def test_state_damaged_under_our_feet(box: Sandbox, damage: object) -> None:
     checkout.fresh()
 
 
-def test_state_is_ready_when_the_second_edit_comes(box: Sandbox) -> None:
-    """Guards the second edit: while its author types, what the first compile would have left is made."""
-    checkout = box.checkout("a", chain())
-    checkout.build()
-    checkout.edit("mid/src/lib.rs", "2 *", "3 *")
-    checkout.build().expect(misses="mid app")
-    prepared(checkout)
-    assert len(sessions(checkout, "mid")) == len(sessions(checkout, "app")) == 1
-    assert not list((box.cache_dir / "incremental").glob("work*"))
-    checkout.fresh()
-    checkout.edit("mid/src/lib.rs", "3 *", "4 *")
-    checkout.build().expect(hits=0, misses=0, passthroughs="mid app")
-    assert checkout.program("app") == "84\n"
-    checkout.fresh()
-
-
 @mostly_daemon
 def test_rustc_killed_in_the_middle(box: Sandbox) -> None:
     """Guards interruption: no half of a session is ever used, whether rustc, cargo or the launcher was killed."""

@@ -68,7 +68,6 @@ class Engine:
         self.preparation = Preparation(store)
         self.warm_start = WarmStart(store, self.digests, self.traces)
         self.broken = False
-        self._cache_dir = cache_dir
         self._clock_path = os.fsencode(cache_dir / CLOCK_NAME)
         self._builds = Builds()
         self._lookup = Lookup(store, self.digests, self._is_pending)
@@ -225,9 +224,6 @@ class Engine:
             env_unset=[],
             replacements=roots.reverse(json=invocation.json_errors) if missed.remapped else [],
             unlink=existing_outputs(invocation),
-            afterwards=[]
-            if edit is None
-            else edit.afterwards(missed, call.build.id, call.request.umask, self._cache_dir),
         )
 
     def ask(self, asked: Asked) -> Run:
