@@ -31,6 +31,7 @@ check: tools ## Format, lint, types, layers and house rules; changes nothing
 fix: tools ## Format and repair what can be repaired by itself
 	@echo "fix: ruff" && $(RUN) -m ruff check --fix --quiet . ; $(RUN) -m ruff format .
 	@for crate in $(CRATES); do echo "fix: cargo fmt $$crate" && cargo fmt --manifest-path $$crate/Cargo.toml || exit 1; done
+	@echo "fix: rustfmt native/launcher/observer" && rustfmt --edition 2021 --config-path native/launcher native/launcher/observer/lib.rs
 
 test: setup servers ## Run the whole test suite
 	@sh tools/filesystem_tools.sh

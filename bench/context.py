@@ -62,9 +62,10 @@ class Context:
         """Return plain cargo."""
         return PlainArm(self.base_env)
 
-    def kache(self, label: str = "kache", *, daemon: bool = True) -> KacheArm:
-        """Return our kache with an empty store."""
-        arm = KacheArm(KacheBox(self.work / "state" / label, self.program, self.base_env, daemon=daemon), label)
+    def kache(self, label: str = "kache", *, daemon: bool = True, **settings: str) -> KacheArm:
+        """Return our kache with an empty store; `settings` are further variables."""
+        env = {**self.base_env, **settings}
+        arm = KacheArm(KacheBox(self.work / "state" / label, self.program, env, daemon=daemon), label)
         self.made.append(arm)
         arm.reset()
         return arm

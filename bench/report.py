@@ -25,6 +25,9 @@ def _headline(phase: str, found: Mapping[str, object]) -> str:
     if phase == "cold":
         wall, cpu = _median(found, "wall_ratio"), _median(found, "cpu_ratio")
         return f"wall {wall:.3f}, CPU {cpu:.3f} of plain, limit {found['limit']}"
+    if phase == "observe":
+        wall, cpu = _median(found, "wall_ratio"), _median(found, "cpu_ratio")
+        return f"wall {wall:.3f}, CPU {cpu:.3f} of the same without observing, limit {found['limit']}"
     if phase == "warm":
         walls = found["wall_s"]
         assert isinstance(walls, dict)

@@ -40,6 +40,9 @@ def checks() -> Iterator[Check]:
         yield Check(f"cargo fmt {crate}", ["cargo", "fmt", "--manifest-path", manifest, "--", "--check"])
         clippy = ["cargo", "clippy", "--quiet", "--locked", "--all-targets", "--manifest-path", manifest]
         yield Check(f"cargo clippy {crate}", [*clippy, "--", "-D", "warnings"])
+    observer = [str(path) for path in sorted((ROOT / "native/launcher/observer").glob("*.rs"))]
+    rustfmt = ["rustfmt", "--check", "--edition", "2021", "--config-path", "native/launcher", *observer]
+    yield Check("rustfmt native/launcher/observer", rustfmt)
     yield Check("house rules", [python, "-m", "pytest", "-q", "--no-header", "tests/house"])
 
 

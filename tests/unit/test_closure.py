@@ -114,7 +114,7 @@ def test_a_fact_ties_an_entry_to_its_place(tmp_path: Path) -> None:
 
 def test_watched_paths_are_real_ones(tmp_path: Path) -> None:
     box = Checkout(tmp_path / "one")
-    present, absent = watched(box.closure(), box.around.roots)
+    present, absent = watched(box.closure(), box.around)
     assert present == [bytes(box.path / "src/lib.rs"), bytes(box.path / "src/a.rs")]
     assert absent == [bytes(box.path / "src/a/mod.rs")]
 

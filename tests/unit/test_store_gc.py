@@ -180,7 +180,7 @@ def fill(box: StoreBox, count: int) -> None:
             "INSERT INTO entries VALUES (?, ?, 'many', 'lib', ?, ?, 0, 100, 1000, ?)",
             (key, key, now_ns, now_ns - number * 10**9, body),
         )
-        connection.execute("INSERT INTO memos VALUES (?, ?, 0, 1, NULL, NULL)", (key, key))
+        connection.execute("INSERT INTO memos VALUES (?, ?, 0, 1, NULL, NULL, NULL)", (key, key))
         for part in (1, 2, 3):
             digest = bytes([part]) + key[1:]
             connection.execute("INSERT INTO blobs VALUES (?, 1000, 4096, 0, 0, '')", (digest,))

@@ -50,6 +50,8 @@ pub struct Done<'a> {
     pub wall_us: u64,
     pub stdout: &'a [u8],
     pub stderr: &'a [u8],
+    /// What its processes looked at; empty if they were not observed.
+    pub observed: &'a [u8],
 }
 
 /// What the engine wants done.
@@ -80,6 +82,8 @@ pub struct Run {
     pub replacements: Vec<Replacement>,
     pub unlink: Vec<Vec<u8>>,
     pub afterwards: Vec<Vec<u8>>,
+    /// What not to note when observing; empty: do not observe.
+    pub filter: Vec<u8>,
 }
 
 impl Request<'_> {
@@ -107,7 +111,7 @@ impl Request<'_> {
 impl Done<'_> {
     /// The whole frame; `None` when it would be longer than a frame may be.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let mut frame = Frame::new(DONE, self.stdout.len() + self.stderr.len() + 64);
+        let mut frame = Frame::new(DONE, self.stdout.len() + self.stderr.len() + self.observed.len() + 64);
         frame.u64(self.token);
         frame.u32(self.wait_status as u32);
         for number in [self.user_us, self.sys_us, self.max_rss_kib, self.wall_us] {
@@ -115,6 +119,7 @@ impl Done<'_> {
         }
         frame.section(self.stdout);
         frame.section(self.stderr);
+        frame.section(self.observed);
         frame.finish()
     }
 }
@@ -246,6 +251,7 @@ impl<'a> Body<'a> {
             replacements: pairs(self.list()?)?,
             unlink: self.list()?,
             afterwards: self.list()?,
+            filter: self.section()?.to_vec(),
         };
         if run.argv.is_empty() {
             return Err(Malformed);
@@ -335,6 +341,7 @@ mod tests {
             wall_us: 1 << 40,
             stdout: b"",
             stderr: b"error\n",
+            observed: b"\0e1\x02\0CI\0\0",
         };
         assert_eq!(done.encode().unwrap(), golden()["done"]);
     }
@@ -363,6 +370,7 @@ mod tests {
             ],
             unlink: owned(&[b"/t/\xfe.rmeta"]),
             afterwards: owned(&[b"python", b"-m", b""]),
+            filter: b"P/proc/\0".to_vec(),
         };
         assert_eq!(read(&golden["run"]), Ok(Answer::Run(run)));
         let bare = Run {

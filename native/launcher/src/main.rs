@@ -10,6 +10,7 @@
 
 mod frame;
 mod marker;
+mod observe;
 mod program;
 mod python;
 mod replace;
@@ -61,6 +62,10 @@ extern "C" fn main(_: std::os::raw::c_int, argv: *const *const c_char) -> std::o
         }
         Some(&(b"--version" | b"-V")) if rest.len() == 1 => {
             let _ = sys::write_all(1, format!("kache {}\n", VERSION).as_bytes());
+            exit(0)
+        }
+        Some(&b"--observer") if rest.len() == 1 => {
+            let _ = sys::write_all(1, format!("{}\n", observe::status()).as_bytes());
             exit(0)
         }
         _ => command_line(rest),

@@ -1,5 +1,6 @@
 //! RUN: the compiler as a child of this process, its output forwarded as it comes and kept for the engine.
 
+use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::frame::{Done, Replacement, Run, WAIT_FOR_CLOSE};
+use crate::observe::Observation;
 use crate::replace::replace;
 use crate::signals::Guard;
 use crate::socket::Channel;
@@ -32,8 +34,9 @@ pub fn run(run: &Run, sigpipe: usize, channel: &mut Channel) -> io::Result<i32> 
         let _ = fs::remove_file(OsStr::from_bytes(path));
     }
     let signals = Guard::install();
+    let observation = Observation::start(&run.filter);
     let started = Instant::now();
-    let (pid, mut relay) = match spawn(run, sigpipe) {
+    let (pid, mut relay) = match spawn(run, sigpipe, observation.as_ref()) {
         Ok(spawned) => spawned,
         Err(error) => {
             signals.child_ended();
@@ -43,7 +46,9 @@ pub fn run(run: &Run, sigpipe: usize, channel: &mut Channel) -> io::Result<i32> 
     signals.child_is(pid);
     let ended = relay.until_end(pid);
     signals.child_ended();
-    report(run, &relay, &ended, started.elapsed(), channel);
+    let wall = started.elapsed();
+    let observed = observation.map_or_else(Vec::new, |observation| observation.log());
+    report(run, &relay, &ended, (wall, &observed), channel);
     if ended.status == 0 && !run.afterwards.is_empty() {
         let _ = start_detached(&run.afterwards);
     }
@@ -61,7 +66,7 @@ fn start_detached(argv: &[Vec<u8>]) -> io::Result<()> {
     command.spawn().map(drop)
 }
 
-fn spawn<'a>(run: &'a Run, sigpipe: usize) -> io::Result<(i32, Relay<'a>)> {
+fn spawn<'a>(run: &'a Run, sigpipe: usize, observation: Option<&Observation>) -> io::Result<(i32, Relay<'a>)> {
     let mut command = Command::new(OsStr::from_bytes(&run.argv[0]));
     command.args(run.argv[1..].iter().map(|word| OsStr::from_bytes(word)));
     for name in &run.env_unset {
@@ -74,6 +79,9 @@ fn spawn<'a>(run: &'a Run, sigpipe: usize) -> io::Result<(i32, Relay<'a>)> {
                 OsStr::from_bytes(&pair[equals + 1..]),
             );
         }
+    }
+    if let Some(observation) = observation {
+        command.envs(observation.environment(env::var_os("LD_PRELOAD").as_deref()));
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let launcher = sys::own_pid();
@@ -106,7 +114,7 @@ fn spawn<'a>(run: &'a Run, sigpipe: usize) -> io::Result<(i32, Relay<'a>)> {
     Ok((child.id() as i32, relay))
 }
 
-fn report(run: &Run, relay: &Relay, ended: &Ended, wall: Duration, channel: &mut Channel) {
+fn report(run: &Run, relay: &Relay, ended: &Ended, (wall, observed): (Duration, &[u8]), channel: &mut Channel) {
     let kept = match &relay.kept {
         Some(kept) => kept,
         None => return, // closing without DONE: not recorded
@@ -120,6 +128,7 @@ fn report(run: &Run, relay: &Relay, ended: &Ended, wall: Duration, channel: &mut
         wall_us: wall.as_micros() as u64,
         stdout: &kept.stdout,
         stderr: &kept.stderr,
+        observed,
     };
     let sent = done.encode().map_or(false, |frame| channel.send(&frame).is_ok());
     if sent && run.flags & WAIT_FOR_CLOSE != 0 {

@@ -40,7 +40,8 @@ pub fn place() -> Option<OsString> {
     }
 }
 
-fn cache_dir() -> OsString {
+/// The cache dir, by the environment alone.
+pub fn cache_dir() -> OsString {
     if let Some(explicit) = sys::variable("KACHE_CACHE_DIR") {
         return explicit;
     }

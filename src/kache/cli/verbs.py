@@ -30,5 +30,6 @@ VERBS: tuple[Verb, ...] = (
     Verb("doctor", "doctor", "Check the installation and say how to repair it."),
     Verb("config", "config", "Look at the settings, and change them."),
     Verb("completions", "completions", "Print the completion script of a shell."),
+    Verb("debug", "debug", "Show what an entry depends on, and why."),
     Verb("help", "help", "Explain a command."),
 )

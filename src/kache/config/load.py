@@ -88,6 +88,7 @@ class Config:
     base_dir: Path | None = None
     remap: bool = True
     incremental: str = "off"
+    observe: bool = True
     warm_start: bool = False
     progress: bool = False
     verify: str = "off"

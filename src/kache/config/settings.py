@@ -302,6 +302,15 @@ SETTINGS: tuple[Setting, ...] = (
         " `off` never does. Off by default on macOS, adaptive elsewhere.",
     ),
     Setting(
+        name="observe",
+        attribute="observe",
+        type="switch",
+        parse=parse_switch,
+        default=True,
+        env="KACHE_OBSERVE",
+        doc="Observe what compiles read (Linux with glibc); off, or elsewhere, explicit rules alone decide.",
+    ),
+    Setting(
         name="warm_start",
         attribute="warm_start",
         type="switch",

@@ -95,12 +95,17 @@ class InputKind(enum.StrEnum):
     """value: empty; the path must not exist."""
     DIRECTORY = "d"
     """value: digest of the sorted names."""
+    PRESENT = "s"
+    """value: `d` if the path must be a directory, `f` if a file; nobody looked into it."""
     ENV = "e"
-    """name: variable; value: empty if unset, else 0x01 + digest of the (normalised) value."""
+    """name: variable that rustc tracks, and cargo with it; value: empty if unset, else 0x01 (0x02 if normalised) +
+    salted digest of the value."""
+    READ = "v"
+    """The same of a variable that was seen to be read."""
     PROGRAM = "p"
-    """name: program searched on PATH; value: digest of what it resolves to."""
+    """name: program searched on PATH; value: digest of what it resolves to, empty if nothing."""
     FACT = "x"
-    """name: a fact of the invocation (presentation flags, a root's real path); value: digest."""
+    """name: a fact of the invocation (presentation flags, a root's real path, the environment); value: digest."""
 
 
 class MemoInput(msgspec.Struct, frozen=True, array_like=True):
@@ -112,11 +117,17 @@ class MemoInput(msgspec.Struct, frozen=True, array_like=True):
 
 
 class InputMemo(msgspec.Struct, frozen=True, array_like=True):
-    """The closure a compile really read: under a weak key, it leads to an entry's key."""
+    """The closure a compile really read: under a weak key, it leads to an entry's key.
+
+    Attributes:
+        notes: what was seen and is no input, for people: the reason as value; None where nothing was observed, and
+            where the memo was read for a lookup.
+    """
 
     weak_key: bytes
     key: bytes
     inputs: tuple[MemoInput, ...]
+    notes: tuple[MemoInput, ...] | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

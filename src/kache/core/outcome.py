@@ -96,6 +96,8 @@ class Reason(enum.StrEnum):
     """rustc was ended by a signal, or the launcher was."""
     INPUT_CHANGED = "input-changed"
     """A source was written while rustc ran: nobody knows which version it read."""
+    UNOBSERVED = "unobserved"
+    """A macro may have read something that cannot be observed: it runs a static program, or calls the kernel itself."""
     NO_DEP_INFO = "no-dep-info"
     """rustc left no readable dep-info file, so what it read is not known."""
     MISSING_OUTPUT = "missing-output"

@@ -79,6 +79,7 @@ class Missed:
         seen_id: under which id the call is remembered once its answer is known.
         is_traced: warm start wants to know of it.
         place: the remote of this call; None where there is none.
+        is_observed: what the compile looks at is to be noted.
     """
 
     call: Invocation
@@ -90,6 +91,7 @@ class Missed:
     remapped: bool
     seen_id: bytes
     is_traced: bool
+    is_observed: bool = True
     place: RemotePlace | None = None
 
     def argv(self) -> list[bytes]:

@@ -18,6 +18,8 @@ from typing import Any
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc.invocation import Refusal
 from kache.compilers.rustc.key_inputs import PendingRecord
+from kache.compilers.rustc.macro_library import MacroTraits
+from kache.compilers.rustc.observed_log import filter_for
 from kache.compilers.rustc.outputs import existing_outputs
 from kache.config.load import Config
 from kache.core.digest import Digest
@@ -71,7 +73,7 @@ class Engine:
         self._clock_path = os.fsencode(cache_dir / CLOCK_NAME)
         self._builds = Builds()
         self._lookup = Lookup(store, self.digests, self._is_pending)
-        self._recorder = Recorder(store, self.digests)
+        self._recorder = Recorder(store, self.digests, MacroTraits(self.digests))
         self._edits = Edits(store)
         self._verification = Verification(cache_dir)
         self._compiles: dict[int, Compile] = {}
@@ -224,6 +226,7 @@ class Engine:
             env_unset=[],
             replacements=roots.reverse(json=invocation.json_errors) if missed.remapped else [],
             unlink=existing_outputs(invocation),
+            filter=filter_for(invocation, missed.toolchain) if missed.is_observed and edit is None else b"",
         )
 
     def ask(self, asked: Asked) -> Run:

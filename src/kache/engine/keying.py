@@ -13,6 +13,7 @@ from kache.compilers.rustc.native import NativeResolver, target_specifications
 from kache.compilers.rustc.roots import Roots
 from kache.compilers.rustc.toolchain import Toolchain
 from kache.config.load import Config
+from kache.core.outcome import Reason
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
@@ -63,6 +64,8 @@ class Keying:
         # A directory that rustc is not told another name for is in the outputs: HOME alone hides none.
         inputs.add(b"cwd", roots.remapped(cwd))
         inputs.add(b"salt", asker.config.key_salt.encode())
+        if not asker.config.observe:
+            inputs.add(b"closures", b"by explicit rules alone")  # they prove less than those observed
         if remapped:
             inputs.add(b"paths", b"remapped")
         else:
@@ -72,6 +75,9 @@ class Keying:
         native = self._native.resolve(call, asker.env, cwd)
         if isinstance(native, Refusal):
             return native
+        if native.unfollowed and not asker.config.observe:
+            return Refusal(Reason.NATIVE_INPUT, native.unfollowed)
+        inputs.unfollowed = native.unfollowed
         native.files += target_specifications(call, asker.env)
         inputs.absent += native.absent
         if call.is_clippy:

@@ -157,6 +157,7 @@ class Lookup:
             seen_id=asker.seen_id,
             is_traced=asker.config.warm_start,
             place=asker.config.remote,
+            is_observed=asker.config.observe,
         )
 
     def _refused(self, refusal: Refusal, asker: Asker, toolchain: Toolchain | Refusal) -> Decision:
@@ -187,9 +188,9 @@ class Lookup:
             return
         if missed.inputs.fleeting:
             return
-        if any(item.kind == InputKind.ENV and item.name + b"=" in _NOISE for item in memo.inputs):
+        if any(item.kind in (InputKind.ENV, InputKind.READ) and item.name + b"=" in _NOISE for item in memo.inputs):
             return  # the id of the call leaves these out, and this crate has one of them in it
-        present, absent = closure.watched(memo, missed.shape.roots)
+        present, absent = closure.watched(memo, missed.around)
         files = tuple(self._one_copy(path) for path in (*missed.inputs.files, *present))
         must_be_absent = (*missed.inputs.absent, *absent)
         seen = Seen(missed.shape, missed.toolchain.identity, files, must_be_absent, memo.key, b"")
@@ -227,7 +228,7 @@ def trace_of(missed: Missed, entry: Entry, memo: InputMemo) -> Trace:
 
 def _seen_id(request: Request, config: Config) -> Digest:
     env = [pair for pair in request.env if not pair.startswith(_NOISE)]
-    settings = repr((config.key_salt, config.trust_domain, config.remap, config.base_dir)).encode()
+    settings = repr((config.key_salt, config.trust_domain, config.remap, config.base_dir, config.observe)).encode()
     words = (b"\0".join(request.argv), request.cwd, b"\0".join(env), settings)
     return hash_bytes(b"\1".join(words))
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from kache.compilers.file_digests import FileDigests
-from kache.compilers.rustc import depinfo
-from kache.compilers.rustc.closure import ClosureMaker, InputChangedError
+from kache.compilers.rustc import depinfo, observed_env, observed_log
+from kache.compilers.rustc.closure import ENVIRONMENT, ClosureMaker, InputChangedError
 from kache.compilers.rustc.key_inputs import dependency_directories, find_artifact
+from kache.compilers.rustc.macro_library import MacroTraits
+from kache.compilers.rustc.observed_inputs import Around, Observed, judge
 from kache.compilers.rustc.outputs import debug_files, read_messages, role_of
 from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, FileIdentity, InputKind, InputMemo, MemoInput, Role
@@ -28,6 +30,17 @@ _SHAREABLE = (Role.RLIB, Role.RMETA)
 _SHOWN_DIGEST_BYTES = 6
 _SHOWN_VALUE_BYTES = 200
 
+
+_WORDS = {
+    InputKind.FILE: "file",
+    InputKind.ENV: "env",
+    InputKind.READ: "env",
+    InputKind.ABSENT: "absent",
+    InputKind.DIRECTORY: "directory",
+    InputKind.PRESENT: "present",
+    InputKind.PROGRAM: "program",
+    InputKind.FACT: "fact",
+}
 
 Identity = tuple[bytes, tuple[int, ...]]
 """A path, and what `identity_of` says of it."""
@@ -64,10 +77,12 @@ class Recorder:
     Attributes:
         store: where it goes.
         digests: the stat memo.
+        traits: what macros' libraries may do unseen.
     """
 
     store: LocalStore
     digests: FileDigests
+    traits: MacroTraits
 
     def record(self, missed: Missed, done: Done, around: Moments, *, send_to: str = "") -> Entry:
         """Store the outputs of one compile.
@@ -99,19 +114,26 @@ class Recorder:
         try:
             info = depinfo.parse(text)
             maker.add_sources(info)
+            observed = self._observed(missed, done, info, [path for path, _ in outputs])
+            if observed is not None:
+                maker.add_observed(observed)
         except depinfo.DepInfoError as error:
             raise NotStoredError(Reason.NO_DEP_INFO, str(error)) from error
         except InputChangedError as error:
             raise NotStoredError(Reason.INPUT_CHANGED, str(error)) from error
-        if maker.assembles_files():
+        if observed is None and maker.assembles_files():
             raise NotStoredError(Reason.NATIVE_INPUT, "a source has the assembler read a file")
+        if missed.inputs.unfollowed and (observed is None or observed.tool_gap):
+            raise NotStoredError(Reason.NATIVE_INPUT, missed.inputs.unfollowed)
         staged: list[Staged] = []
         try:
             artifacts, tied = self._stage(missed, outputs, staged, around.outputs)
             template = depinfo.template(text, missed.around.roots.pairs())
             inputs = maker.finish(info, tied=tied, has_diagnostics=messages.has_diagnostics)
             entry = self._entry(missed, done, artifacts, (dep_info_path, template), inputs)
-            self.store.commit(entry, InputMemo(missed.weak_key, entry.key, inputs), staged, send_to=send_to)
+            notes = None if observed is None else _notes(observed, missed)
+            memo = InputMemo(missed.weak_key, entry.key, inputs, notes)
+            self.store.commit(entry, memo, staged, send_to=send_to)
         except BaseException as error:
             for item in staged:
                 self.store.discard(item)
@@ -139,6 +161,26 @@ class Recorder:
             # key was made (that call may have waited for another compile).
             if self.digests.digest_of(path, found) != missed.inputs.files[path]:
                 raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(path))
+
+    def _observed(self, missed: Missed, done: Done, info: depinfo.DepInfo, outputs: Sequence[bytes]) -> Observed | None:
+        """What the compile was seen to look at; None if it was not observed: explicit rules alone decide.
+
+        Raises:
+            NotStoredError: a macro may have looked at something unseen.
+        """
+        if not done.observed:
+            return None
+        records = observed_log.parse(done.observed)
+        if records is None:
+            raise NotStoredError(Reason.UNOBSERVED, "more was looked at than can be noted")
+        roots, call = missed.around.roots, missed.call
+        keyed = {*missed.inputs.files, roots.cwd, call.out_dir, *(search.path for search in call.search)}
+        keyed.update(os.path.join(roots.cwd, file) for file in info.files)
+        prefixes = observed_log.toolchain_prefixes(missed.toolchain)
+        observed = judge(records, Around(call, missed.around.env, prefixes, keyed, frozenset(outputs), self.traits))
+        if observed is not None and observed.gap:
+            raise NotStoredError(Reason.UNOBSERVED, observed.gap)
+        return observed
 
     def _outputs(
         self, missed: Missed, announced: Sequence[tuple[bytes, str]], started_ns: int
@@ -266,16 +308,38 @@ def labelled(missed: Missed, inputs: Sequence[MemoInput]) -> bytes:
     pairs = [
         (label.decode("utf-8", "replace"), shown.decode("utf-8", "replace")) for label, _, shown in missed.inputs.parts
     ]
-    words = {InputKind.FILE: "file", InputKind.ENV: "env", InputKind.ABSENT: "absent", InputKind.DIRECTORY: "directory"}
     for item in inputs:
-        label = f"{words.get(item.kind, 'fact')}:{item.name.decode('utf-8', 'replace')}"
-        if item.kind == InputKind.ENV:
-            # The index is this user's alone (0600); reports mask secrets by name.
-            shown = missed.around.env.get(item.name, b"(unset)")[:_SHOWN_VALUE_BYTES].decode("utf-8", "replace")
+        if item.kind == InputKind.FACT and item.name == ENVIRONMENT:
+            pairs += _whole_environment(missed)
+            continue
+        label = f"{_WORDS[item.kind]}:{item.name.decode('utf-8', 'replace')}"
+        if item.kind in (InputKind.ENV, InputKind.READ):
+            shown = _shown_value(missed.around.env.get(item.name, b"(unset)"))
+        elif item.kind == InputKind.PRESENT:
+            shown = "directory" if item.value == b"d" else "file"
         else:
             shown = item.value[:_SHOWN_DIGEST_BYTES].hex() or "absent"
         pairs.append((label, shown))
     return zlib.compress(msgspec.msgpack.encode(pairs), 1)
+
+
+def _whole_environment(missed: Missed) -> list[tuple[str, str]]:
+    env = missed.around.env
+    return [
+        (f"env:{name.decode('utf-8', 'replace')}", _shown_value(env[name])) for name in observed_env.kept_of_whole(env)
+    ]
+
+
+def _shown_value(value: bytes) -> str:
+    """The index is this user's alone (0600); reports mask secrets by name."""
+    return value[:_SHOWN_VALUE_BYTES].decode("utf-8", "replace")
+
+
+def _notes(observed: Observed, missed: Missed) -> tuple[MemoInput, ...]:
+    """What was seen and does not count, with the reason, for `kache debug observed`; sorted, so that many share it."""
+    normalise = missed.around.roots.normalise
+    names = {(normalise(name) if name[:1] == b"/" else name): why for name, why in observed.left_out.items()}
+    return tuple(MemoInput(InputKind.FACT, name, names[name].encode()) for name in sorted(names))
 
 
 def _read(path: bytes) -> bytes:

@@ -112,6 +112,7 @@ class Run:
         replacements: flat: what to look for in stderr, what to print in its place, and so on.
         unlink: files to remove first.
         afterwards: a program to start, detached, when the compiler has ended well; empty for none.
+        filter: what not to note when observing the compile; empty: do not observe.
     """
 
     kind: ClassVar[Kind] = Kind.RUN
@@ -123,13 +124,14 @@ class Run:
     replacements: list[bytes]
     unlink: list[bytes]
     afterwards: list[bytes] = field(default_factory=list)
+    filter: bytes = b""
 
     def encode(self) -> bytes:
         """The whole frame."""
         lists = (self.argv, self.env_set, self.env_unset, self.replacements, self.unlink, self.afterwards)
         if not self.argv or len(self.replacements) % 2:
             raise ProtocolError("a RUN frame needs a program and pairs of replacements")
-        return _frame(self.kind, _pack(_RUN, self.token, self.flags), *map(_list, lists))
+        return _frame(self.kind, _pack(_RUN, self.token, self.flags), *map(_list, lists), _section(self.filter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Done:
         wait_status: as wait4(2) gives it.
         max_rss_kib: peak of the compiler alone.
         stdout: everything it printed; no replacement applied, here and in `stderr`.
+        observed: what its processes looked at (docs/explanation/observed-inputs.md); empty if they were not observed.
     """
 
     kind: ClassVar[Kind] = Kind.DONE
@@ -163,11 +166,12 @@ class Done:
     wall_us: int
     stdout: bytes
     stderr: bytes
+    observed: bytes = b""
 
     def encode(self) -> bytes:
         """The whole frame."""
         numbers = (self.token, self.wait_status, self.user_us, self.sys_us, self.max_rss_kib, self.wall_us)
-        return _frame(self.kind, _pack(_DONE, *numbers), _section(self.stdout), _section(self.stderr))
+        return _frame(self.kind, _pack(_DONE, *numbers), *map(_section, (self.stdout, self.stderr, self.observed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +308,8 @@ def _decode_hit(reader: _Reader) -> Hit:
 def _decode_run(reader: _Reader) -> Run:
     token, flags = reader.numbers(_RUN)
     argv, env_set, env_unset, replacements = reader.items(), reader.items(), reader.items(), reader.items()
-    run = Run(token, flags, argv, env_set, env_unset, replacements, reader.items(), reader.items())
+    lists = (argv, env_set, env_unset, replacements, reader.items(), reader.items())
+    run = Run(token, flags, *lists, reader.section())
     if not run.argv or len(run.replacements) % 2:
         raise ProtocolError("a RUN frame needs a program and pairs of replacements")
     return run
@@ -312,8 +317,8 @@ def _decode_run(reader: _Reader) -> Run:
 
 def _decode_done(reader: _Reader) -> Done:
     token, wait_status, user_us, sys_us, max_rss_kib, wall_us = reader.numbers(_DONE)
-    stdout, stderr = reader.section(), reader.section()
-    return Done(token, wait_status, user_us, sys_us, max_rss_kib, wall_us, stdout, stderr)
+    texts = (reader.section(), reader.section(), reader.section())
+    return Done(token, wait_status, user_us, sys_us, max_rss_kib, wall_us, *texts)
 
 
 _DECODERS: dict[int, Callable[[_Reader], Frame]] = {

@@ -75,7 +75,10 @@ class EntryManifest(msgspec.Struct, frozen=True, array_like=True):
 
 def path_set(inputs: tuple[MemoInput, ...]) -> PathSet:
     """What of a memo is sent."""
-    forms = ((item.kind, item.name, item.value[:1] if item.kind == InputKind.ENV else b"") for item in inputs)
+    forms = (
+        (item.kind, item.name, item.value[:1] if item.kind in (InputKind.ENV, InputKind.READ) else b"")
+        for item in inputs
+    )
     return PathSet(tuple(forms))
 
 

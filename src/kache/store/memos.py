@@ -27,7 +27,7 @@ _log = logging.getLogger("kache")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[str, list[bytes], list[bytes]])
 _KINDS = {kind.value: kind for kind in InputKind}
-_FILES = frozenset({InputKind.FILE, InputKind.ABSENT, InputKind.DIRECTORY})
+_FILES = frozenset({InputKind.FILE, InputKind.ABSENT, InputKind.DIRECTORY, InputKind.PRESENT})
 
 
 def encode_inputs(inputs: Iterable[MemoInput]) -> bytes:
@@ -59,8 +59,12 @@ def save(connection: sqlite3.Connection, memo: InputMemo, now_ns: int) -> None:
     if [*files, *rest] != list(memo.inputs):
         layout = "".join("f" if item.kind in _FILES else "r" for item in memo.inputs)
     connection.execute(
-        "INSERT OR REPLACE INTO memos(weak_key, key, used_ns, files_id, rest_id, layout) VALUES (?, ?, ?, ?, ?, ?)",
-        (memo.weak_key, memo.key, now_ns, _inputs_id(connection, files), _inputs_id(connection, rest), layout),
+        "INSERT OR REPLACE INTO memos(weak_key, key, used_ns, files_id, rest_id, layout, notes_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(memo.weak_key, memo.key, now_ns, _inputs_id(connection, files), _inputs_id(connection, rest), layout),
+            None if memo.notes is None else _inputs_id(connection, list(memo.notes)) or 0,
+        ),
     )
     connection.execute(
         "DELETE FROM memos WHERE weak_key = ?1 AND key NOT IN"
@@ -87,7 +91,8 @@ def delete_unused_inputs(connection: sqlite3.Connection) -> None:
     """Delete input lists that no memo has."""
     connection.execute(
         "DELETE FROM inputs WHERE id NOT IN (SELECT files_id FROM memos WHERE files_id IS NOT NULL"
-        " UNION SELECT rest_id FROM memos WHERE rest_id IS NOT NULL)"
+        " UNION SELECT rest_id FROM memos WHERE rest_id IS NOT NULL"
+        " UNION SELECT notes_id FROM memos WHERE notes_id IS NOT NULL)"
     )
 
 

@@ -57,7 +57,9 @@ _REMOTE = (
         compile_ms INTEGER NOT NULL)""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS, _REMOTE)
+_OBSERVATIONS = ("""ALTER TABLE memos ADD COLUMN notes_id INTEGER""",)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS, _REMOTE, _OBSERVATIONS)
 """Step n leads from schema n to schema n + 1."""
 SCHEMA_VERSION = len(STEPS)
 

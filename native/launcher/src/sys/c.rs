@@ -119,5 +119,7 @@ extern "C" {
     #[cfg(target_os = "linux")]
     pub fn prctl(option: c_int, ...) -> c_int;
     #[cfg(target_os = "linux")]
+    pub fn statvfs(path: *const c_char, facts: *mut c_void) -> c_int;
+    #[cfg(target_os = "linux")]
     pub fn syscall(number: c_long, ...) -> c_long;
 }

@@ -324,6 +324,40 @@ pub fn poll(fds: &mut [PollFd], timeout_ms: i32) -> i32 {
     unsafe { c::poll(fds.as_mut_ptr(), fds.len() as c::PollCount, timeout_ms).max(0) }
 }
 
+/// Memory that processes open by `/proc/<pid>/fd/<number>` and map; it goes with the last of them, however they end.
+pub fn shared_memory() -> Option<std::fs::File> {
+    #[cfg(target_os = "linux")]
+    unsafe {
+        const SYS_MEMFD_CREATE: c_long = if cfg!(target_arch = "aarch64") { 279 } else { 319 };
+        const MFD_CLOEXEC: c_uint = 1;
+        if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+            let name = b"kache-observed\0".as_ptr();
+            let fd = c::syscall(SYS_MEMFD_CREATE, name, MFD_CLOEXEC);
+            if fd >= 0 {
+                return Some(std::fs::File::from_raw_fd(fd as RawFd));
+            }
+        }
+    }
+    None
+}
+
+/// Whether nothing may be run from where the file is.
+pub fn is_mounted_noexec(path: &OsStr) -> bool {
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    {
+        const ST_NOEXEC: u64 = 8;
+        let mut facts = [0u64; 32]; // struct statvfs: 14 words; f_flag is the tenth
+        let path = std::ffi::CString::new(path.as_bytes()).unwrap_or_default();
+        let failed = unsafe { c::statvfs(path.as_ptr(), facts.as_mut_ptr().cast()) } != 0;
+        failed || facts[9] & ST_NOEXEC != 0
+    }
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 /// Write everything to a descriptor, also one that someone else made non-blocking.
 pub fn write_all(fd: RawFd, mut data: &[u8]) -> io::Result<()> {
     while !data.is_empty() {

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kache.compilers.file_digests import FileDigests, listing_digest
+from kache.compilers.rustc import observed_env
 from kache.compilers.rustc.baked import Mentions
 from kache.compilers.rustc.depinfo import DepInfo
+from kache.compilers.rustc.observed_inputs import Observed
+from kache.compilers.rustc.programs import path_dirs, which
 from kache.compilers.rustc.roots import Roots
 from kache.core.digest import Digest, hash_bytes, hash_parts
 from kache.core.entry import InputKind, InputMemo, MemoInput
 from kache.util.filesystem import unsafe_kind
 
 PRESENTATION = b"presentation"
+ENVIRONMENT = b"environment"
 _FOREIGN_CLOCKS: dict[int, bool] = {}
 """By device number."""
 _ASSEMBLED = re.compile(rb"\.incbin\b|\.include\s*\\?[\"']")
@@ -38,7 +42,7 @@ class Surroundings:
         roots: the call's roots.
         env: the caller's environment.
         presentation: flags that change only how diagnostics look.
-        salt: goes into digests of variables, which may be sent to a remote.
+        salt: goes into digests of variables, which may hold secrets and may be sent to a remote.
     """
 
     roots: Roots
@@ -54,9 +58,11 @@ class Surroundings:
         return form + hash_bytes(self.salt + (self.roots.normalise_value(value) if form == _NORMALISED else value))
 
     def fact(self, name: bytes) -> bytes:
-        """Digest of a fact: the presentation flags, or the real path of a root."""
+        """Digest of a fact: the presentation flags, the whole environment, or the real path of a root."""
         if name == PRESENTATION:
             return hash_parts(self.presentation)
+        if name == ENVIRONMENT:
+            return hash_parts((self.salt, observed_env.whole_digest(self.env, self.roots)))
         return hash_bytes(self.roots.real(name))
 
 
@@ -69,7 +75,7 @@ def matches(memo: InputMemo, around: Surroundings, digests: FileDigests, seen: d
         digests: the stat memo.
         seen: contents already looked at for another memo of this call, by real path; None where unreadable.
     """
-    return all(_holds(item, around, digests, seen) for item in memo.inputs)
+    return all(holds(item, around, digests, seen) for item in memo.inputs)
 
 
 def today(
@@ -98,7 +104,8 @@ def today(
     return tuple(found)
 
 
-def _holds(item: MemoInput, around: Surroundings, digests: FileDigests, seen: dict[bytes, Digest | None]) -> bool:
+def holds(item: MemoInput, around: Surroundings, digests: FileDigests, seen: dict[bytes, Digest | None]) -> bool:
+    """Whether one input is today what it was; see `matches`."""
     return _value(item, around, digests, seen) == item.value
 
 
@@ -117,7 +124,7 @@ def _value(
         return seen[path]
     if kind == InputKind.ABSENT:
         return None if os.access(around.roots.real(name), os.F_OK) else b""
-    if kind == InputKind.ENV:
+    if kind in (InputKind.ENV, InputKind.READ):
         return around.env_value(name, item.value[:1])
     if kind == InputKind.FACT:
         return around.fact(name)
@@ -126,13 +133,40 @@ def _value(
             return listing_digest(around.roots.real(name))
         except OSError:
             return None
-    return None
+    if kind == InputKind.PRESENT:
+        return _presence(around.roots.real(name))
+    return _program(name, around, digests)
 
 
-def watched(memo: InputMemo, roots: Roots) -> tuple[list[bytes], list[bytes]]:
+def _presence(path: bytes) -> bytes | None:
+    try:
+        return b"d" if stat.S_ISDIR(os.stat(path).st_mode) else b"f"
+    except OSError:
+        return None
+
+
+def _program(name: bytes, around: Surroundings, digests: FileDigests) -> bytes:
+    path = which(name, around.env, around.roots.cwd)
+    try:
+        return digests.digest(path) if path is not None else b""
+    except OSError:
+        return b""
+
+
+def watched(memo: InputMemo, around: Surroundings) -> tuple[list[bytes], list[bytes]]:
     """Real paths of a memo: those that must stay as they are, and those that must stay absent."""
-    present = [roots.real(item.name) for item in memo.inputs if item.kind in (InputKind.FILE, InputKind.DIRECTORY)]
-    absent = [roots.real(item.name) for item in memo.inputs if item.kind == InputKind.ABSENT]
+    real, present, absent = around.roots.real, [], []
+    for item in memo.inputs:
+        if item.kind in (InputKind.FILE, InputKind.DIRECTORY, InputKind.PRESENT):
+            present.append(real(item.name))
+        elif item.kind == InputKind.ABSENT:
+            absent.append(real(item.name))
+        elif item.kind == InputKind.PROGRAM:
+            path = which(item.name, around.env, around.roots.cwd, absent)
+            if path is not None:
+                present.append(path)
+            else:
+                absent += [directory + b"/" + item.name for directory in path_dirs(around.env)]
     return present, absent
 
 
@@ -160,7 +194,10 @@ class ClosureMaker:
         self.started_ns = started_ns
         self._files: dict[bytes, MemoInput] = {}
         self._absent: dict[bytes, MemoInput] = {}
+        self._observed: dict[tuple[InputKind, bytes], MemoInput] = {}
+        self._variables: set[bytes] = set()
         self._directories: set[bytes] = set()
+        self._whole_environment = False
 
     def add_sources(self, info: DepInfo) -> None:
         """Every file rustc names, and the path that would shadow it.
@@ -173,6 +210,39 @@ class ClosureMaker:
             self._add_file(path)
             if number and path.endswith(b".rs"):
                 self._add_shadow(path)
+
+    def add_observed(self, observed: Observed) -> None:
+        """What was seen being looked at, beside what rustc names.
+
+        Raises:
+            InputChangedError: one was written after the compile began, is gone, or has appeared.
+        """
+        normalise = self.around.roots.normalise
+        for path in observed.files:
+            self._add_file(path)
+        for path in observed.absent:
+            if os.access(path, os.F_OK):
+                raise InputChangedError(os.fsdecode(path))
+            self._absent[normalise(path)] = MemoInput(InputKind.ABSENT, normalise(path), b"")
+        for path in observed.directories:
+            self._observe(InputKind.DIRECTORY, normalise(path), self._listing(path))
+        for path, is_directory in observed.present.items():
+            self._observe(InputKind.PRESENT, normalise(path), b"d" if is_directory else b"f")
+        for name in observed.programs:
+            self._observe(InputKind.PROGRAM, name, _program(name, self.around, self.digests))
+        self._variables.update(observed.variables)
+        self._whole_environment = observed.whole_environment
+
+    def _observe(self, kind: InputKind, name: bytes, value: bytes) -> None:
+        self._observed[kind, name] = MemoInput(kind, name, value)
+
+    def _listing(self, path: bytes) -> Digest:
+        try:
+            if os.stat(path).st_mtime_ns > self.started_ns:
+                raise InputChangedError(os.fsdecode(path))
+            return listing_digest(path)
+        except OSError as error:
+            raise InputChangedError(os.fsdecode(path)) from error
 
     def _add_file(self, path: bytes) -> None:
         name = self.around.roots.normalise(path)
@@ -243,11 +313,15 @@ class ClosureMaker:
         facts = [MemoInput(InputKind.FACT, name, self.around.fact(name)) for name in sorted(tied)]
         if has_diagnostics:
             facts.append(MemoInput(InputKind.FACT, PRESENTATION, self.around.fact(PRESENTATION)))
-        env = [self._env(name) for name in sorted({name for name, _ in info.env})]
+        if self._whole_environment:
+            facts.append(MemoInput(InputKind.FACT, ENVIRONMENT, self.around.fact(ENVIRONMENT)))
+        named = {name for name, _ in info.env}
+        env = [self._env(name) for name in sorted(named)]
+        env += [self._env_read(name) for name in sorted(self._variables - named)]
         for path in extra_absent:
             name = self.around.roots.normalise(path)
             self._absent[name] = MemoInput(InputKind.ABSENT, name, b"")
-        return (*facts, *env, *self._files.values(), *self._absent.values())
+        return (*facts, *env, *self._files.values(), *self._absent.values(), *self._observed.values())
 
     def _env(self, name: bytes) -> MemoInput:
         value = self.around.env.get(name)
@@ -255,6 +329,12 @@ class ClosureMaker:
         if value is not None and self.around.roots.holds_path(value) and self._only_included(name):
             form = _NORMALISED
         return MemoInput(InputKind.ENV, name, self.around.env_value(name, form))
+
+    def _env_read(self, name: bytes) -> MemoInput:
+        """A variable that something read for itself: a path in it counts as it does in what cargo tells a crate."""
+        value = self.around.env.get(name, b"")
+        form = _NORMALISED if self.around.roots.remapped(value) != value else _AS_IS
+        return MemoInput(InputKind.READ, name, self.around.env_value(name, form))
 
     def _only_included(self, name: bytes) -> bool:
         """Whether a path in a variable serves only to include files, so that its value is nowhere in the artifact."""

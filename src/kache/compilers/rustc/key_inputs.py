@@ -16,7 +16,7 @@ from kache.compilers.rustc.roots import Roots
 from kache.compilers.rustc.toolchain import Toolchain
 from kache.core.digest import Digest, hash_bytes, hash_parts
 
-KEY_SCHEMA = b"kache key 2"
+KEY_SCHEMA = b"kache key 3"
 """Raised whenever the meaning of a key changes: old entries are then never found again."""
 
 # What cargo tells a crate about itself. Macros read these without rustc noticing; paths in them are normalised.
@@ -48,12 +48,14 @@ class KeyInputs:
             directory.
         absent: real paths that were looked for and not found.
         fleeting: what lies in a directory that compiles write into counts as well, so no stat of `files` proves it.
+        unfollowed: what names files that only observing the linker shows; empty if nothing does.
     """
 
     parts: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
     files: dict[bytes, Digest] = field(default_factory=dict)
     absent: list[bytes] = field(default_factory=list)
     fleeting: bool = False
+    unfollowed: str = ""
 
     def add(self, label: bytes, value: bytes, shown: bytes | None = None) -> None:
         """Append one input; without `shown` people see the value."""
@@ -104,6 +106,13 @@ def _loader_path(value: bytes) -> bytes:
     """Directories of the target dir alike: with one directory a unit cargo names any one of them, as it happens."""
     parts = (b"<target>" if part.startswith(b"<target>/") else part for part in value.split(b":"))
     return b":".join(dict.fromkeys(parts))
+
+
+def is_keyed_variable(name: bytes, call: Invocation) -> bool:
+    """Whether a variable is in the weak key when it is set, so that it need not be in the closure."""
+    if name in _CRATE_ENV or name.startswith(_CRATE_ENV_PREFIXES):
+        return True
+    return (call.is_clippy and name in _CLIPPY_ENV) or (call.links and name in LINK_ENV)
 
 
 def add_externs(call: Invocation, digests: FileDigests, inputs: KeyInputs) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kache.compilers.rustc.invocation import Invocation, Refusal
+from kache.compilers.rustc.programs import path_dirs, which
 from kache.core.entry import FileIdentity
 from kache.core.outcome import Reason
 from kache.util import processes
@@ -63,11 +64,13 @@ class NativeInputs:
         files: absolute paths whose contents count.
         directories: absolute paths whose listings count: names with size and time of a system's directory.
         absent: places looked at before a program was found: one that appeared there would be taken instead.
+        unfollowed: a file that names others, which only observing the linker shows; empty if there is none.
     """
 
     files: list[bytes] = field(default_factory=list)
     directories: list[bytes] = field(default_factory=list)
     absent: list[bytes] = field(default_factory=list)
+    unfollowed: str = ""
 
 
 class NativeResolver:
@@ -88,9 +91,9 @@ class NativeResolver:
         for search in call.search:
             if search.kind != b"dependency":
                 _add_directory(search.path, found)
-        refusal = _add_named_libraries(call, found)
-        if refusal or not call.links:
-            return refusal or found
+        _add_named_libraries(call, found)
+        if not call.links:
+            return found
         return self._add_linker(call, env, cwd, found) or found
 
     def _add_linker(
@@ -101,19 +104,18 @@ class NativeResolver:
         for directory in named:
             _add_directory(directory, found)
         searched = [*(search.path for search in call.search if search.kind in (b"native", b"all")), *named]
-        refusal = _scripts_among(found.files) or _add_named_files(words, cwd, searched, found)
-        if refusal:
-            return refusal
+        _find_scripts(found)
+        _add_named_files(words, cwd, searched, found)
         if call.linker is None and call.target and call.target.startswith(_NO_SYSTEM):
             return None  # the toolchain brings its own linker, which its identity covers
-        driver = _which(call.linker or b"cc", env, cwd, found.absent)
+        driver = which(call.linker or b"cc", env, cwd, found.absent)
         if driver is None:
             if call.linker and os.path.basename(call.linker).startswith((b"rust-lld", b"lld")):
                 return None
             return Refusal(Reason.NATIVE_INPUT, f"linker {(call.linker or b'cc').decode(errors='replace')} not found")
         programs, libraries = self._directories(driver, env, cwd)
         # -B puts a directory before those of the driver.
-        programs, libraries = [*named, *programs, *_path_dirs(env)], [*named, *libraries]
+        programs, libraries = [*named, *programs, *path_dirs(env)], [*named, *libraries]
         found.files.append(driver)
         found.files += _first_of_each(_PROGRAMS, programs, found.absent)
         found.files += _first_of_each(_RUNTIME, libraries)
@@ -182,25 +184,6 @@ def _wanted_libraries(call: Invocation, words: list[bytes]) -> list[bytes]:
     return [file for name in dict.fromkeys(names) for file in (b"lib%s.so" % name, b"lib%s.a" % name)]
 
 
-def _path_dirs(env: Mapping[bytes, bytes]) -> list[bytes]:
-    return [part for part in env.get(b"PATH", b"").split(b":") if part]
-
-
-def _which(program: bytes, env: Mapping[bytes, bytes], cwd: bytes, passed: list[bytes]) -> bytes | None:
-    if b"/" in program:
-        path = os.path.join(cwd, program)
-        return path if os.path.isfile(path) else None
-    missing: list[bytes] = []
-    for directory in _path_dirs(env):
-        path = os.path.join(cwd, directory, program)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            passed += missing
-            return path
-        if not os.path.lexists(path):
-            missing.append(path)
-    return None
-
-
 def _is_library(name: bytes) -> bool:
     return name.endswith(_LIBRARY_SUFFIXES) or b".so." in name
 
@@ -223,7 +206,7 @@ def _library_files(directory: bytes) -> list[bytes]:
     return [path for path in paths if os.path.isfile(path)]
 
 
-def _add_named_libraries(call: Invocation, found: NativeInputs) -> Refusal | None:
+def _add_named_libraries(call: Invocation, found: NativeInputs) -> None:
     have = set(found.files)
     for value in call.native_libs:
         kind, equals, rest = value.partition(b"=")
@@ -236,7 +219,6 @@ def _add_named_libraries(call: Invocation, found: NativeInputs) -> Refusal | Non
                 if path not in have and os.path.isfile(path):
                     have.add(path)
                     found.files.append(path)
-    return None
 
 
 def _link_words(arguments: Iterable[bytes]) -> list[bytes]:
@@ -271,31 +253,29 @@ def _named_directories(words: list[bytes], cwd: bytes) -> list[bytes]:
     return list(dict.fromkeys(found))
 
 
-def _add_named_files(words: list[bytes], cwd: bytes, searched: list[bytes], found: NativeInputs) -> Refusal | None:
+def _add_named_files(words: list[bytes], cwd: bytes, searched: list[bytes], found: NativeInputs) -> None:
     """Files that linker arguments name; a script is also looked for in the directories of -L."""
     for word in words:
         if word.startswith(b"@"):
-            return Refusal(Reason.NATIVE_INPUT, f"linker response file {word.decode(errors='replace')}")
+            found.unfollowed = f"linker response file {word.decode(errors='replace')}"
         for piece in _pieces(word):
             for path in _first_of_each((piece,), [cwd, *searched]) if piece[:1] != b"/" else [piece]:
                 if not os.path.isfile(path):
                     continue
                 if _names_other_files(path):
-                    return _other_files(path)
+                    found.unfollowed = _script(path)
                 found.files.append(path)
-    return None
 
 
-def _scripts_among(libraries: list[bytes]) -> Refusal | None:
+def _find_scripts(found: NativeInputs) -> None:
     """A `libx.so` that is a text saying `INPUT(…)`."""
-    for path in libraries:
+    for path in found.files:
         if not path.endswith((b".rlib", b".rmeta")) and _names_other_files(path):
-            return _other_files(path)
-    return None
+            found.unfollowed = _script(path)
 
 
-def _other_files(path: bytes) -> Refusal:
-    return Refusal(Reason.NATIVE_INPUT, f"linker script {path.decode(errors='replace')} names other files")
+def _script(path: bytes) -> str:
+    return f"linker script {path.decode(errors='replace')} names other files"
 
 
 def _names_other_files(path: bytes) -> bool:

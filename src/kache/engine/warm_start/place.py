@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
+from kache.compilers.rustc.closure import ENVIRONMENT, Surroundings, holds
 from kache.compilers.rustc.roots import Root, Roots
 from kache.core.entry import Artifact, InputKind, InputMemo, Role
 from kache.core.unit import Unit, UnitFile, UnitSet
@@ -55,6 +56,8 @@ class Checkout:
 
     Attributes:
         roots: of a workspace member there; other units have another working directory.
+        env: cargo's.
+        salt: of the digests of variables.
         target_dir: absolute.
         umask: cargo's.
         host: identity of the tools that build scripts and links find.
@@ -63,6 +66,8 @@ class Checkout:
     """
 
     roots: Roots
+    env: Mapping[bytes, bytes]
+    salt: bytes
     target_dir: bytes
     umask: int
     host: bytes
@@ -145,12 +150,13 @@ class Placer:
     # ---- verification
 
     def _inputs_hold(self, unit: Unit, roots: Roots) -> bool:
-        """Sources and what must stay absent; flags and variables are compared by cargo itself."""
+        """All that was read; flags, and variables that rustc tracks, are compared by cargo itself."""
         memo = next((memo for memo in self._store.memos(unit.weak_key) if memo.key == unit.entry_key), None)
         return memo is not None and self._memo_holds(memo, roots)
 
     def _memo_holds(self, memo: InputMemo, roots: Roots) -> bool:
         self._newest_ns = 0
+        around = Surroundings(roots, self._checkout.env, (), self._checkout.salt)
         for item in memo.inputs:
             path = roots.real(item.name)
             if item.kind == InputKind.FILE:
@@ -160,7 +166,9 @@ class Placer:
             elif item.kind == InputKind.ABSENT:
                 if os.access(path, os.F_OK):
                     return False
-            elif item.kind not in (InputKind.ENV, InputKind.FACT):
+            elif item.kind == InputKind.ENV or (item.kind == InputKind.FACT and item.name != ENVIRONMENT):
+                continue
+            elif not holds(item, around, self._digests, {}):
                 return False
         return True
 

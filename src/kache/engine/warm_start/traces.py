@@ -75,7 +75,7 @@ def is_tied(memo: InputMemo, around: Surroundings) -> bool:
     for item in memo.inputs:
         if item.kind == InputKind.FACT and item.name.startswith(b"<"):
             return True
-        if item.kind == InputKind.ENV and item.value[:1] == _AS_IS:
+        if item.kind in (InputKind.ENV, InputKind.READ) and item.value[:1] == _AS_IS:
             value = around.env.get(item.name)
             if value is not None and around.roots.holds_path(value):
                 return True

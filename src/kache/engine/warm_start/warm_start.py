@@ -42,7 +42,7 @@ class WarmStart:
         self._digests = digests
         self._traces = traces
         self._seeded: deque[str] = deque(maxlen=_REMEMBERED)
-        self._workspaces: OrderedDict[str, tuple[Workspace | None, dict[bytes, bytes]]] = OrderedDict()
+        self._workspaces: OrderedDict[str, tuple[Workspace | None, dict[bytes, bytes], str]] = OrderedDict()
 
     def note(self, build: Build, env: Mapping[bytes, bytes], salt: str) -> Workspace | None:
         """Find out which workspace a build is of; asked once a build."""
@@ -53,7 +53,7 @@ class WarmStart:
             if found is not None:  # caches with different salts share nothing
                 salted = hash_parts([found.identity, salt.encode()])
                 found = Workspace(found.root, found.target_dir, salted)
-            known = self._workspaces[build.id] = (found, dict(env))
+            known = self._workspaces[build.id] = (found, dict(env), salt)
             if len(self._workspaces) > _REMEMBERED:
                 self._workspaces.popitem(last=False)
         return known[0]
@@ -73,7 +73,7 @@ class WarmStart:
         Returns:
             What was placed; None where nothing was tried.
         """
-        found = self._workspaces.get(build.id, (None, {}))[0]
+        found, _, salt = self._workspaces.get(build.id, (None, {}, ""))
         # cargo asks `-vV` twice before it writes what tells a target it has built in.
         if found is None or build.id in self._seeded or not is_virgin(found.target_dir):
             return None
@@ -83,6 +83,8 @@ class WarmStart:
             return None
         checkout = Checkout(
             roots=roots_of(found.root, found.target_dir, env, toolchain.sysroot),
+            env=env,
+            salt=salt.encode(),
             target_dir=found.target_dir,
             umask=umask,
             host=host.identity(env, self._digests),
@@ -105,7 +107,7 @@ class WarmStart:
             The number of units kept.
         """
         by_profile = self._traces.take(build_id)
-        found, env = self._workspaces.pop(build_id, (None, {}))
+        found, env, _ = self._workspaces.pop(build_id, (None, {}, ""))
         if found is None:
             return 0
         count = 0

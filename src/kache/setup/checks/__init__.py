@@ -21,4 +21,5 @@ CHECKS: tuple[str, ...] = (
     "clock",
     "service",
     "use",
+    "observation",
 )
