@@ -35,8 +35,9 @@ def _headline(phase: str, found: Mapping[str, object]) -> str:
         return f"{shown}; limit {found['limit_s']} s for {found['wrapper_calls']} calls; nothing to do: {_noop(found)}"
     if phase == "edit":
         return "; ".join(
-            f"{label}: first {_median(found[label], 'first_ratio'):.3f} of a plain compile, further"  # type: ignore[arg-type]
-            f" {_median(found[label], 'further_ratio'):.3f} of plain incremental"  # type: ignore[arg-type]
+            f"{label}: first {_median(found[label], 'first_ratio'):.3f} of a plain compile, second"  # type: ignore[arg-type]
+            f" {_median(found[label], 'second_ratio'):.3f} and further {_median(found[label], 'further_ratio'):.3f} of"  # type: ignore[arg-type]
+            " plain incremental"
             for label in ("program", "library")
         )
     keys = {

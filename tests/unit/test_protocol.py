@@ -58,7 +58,6 @@ FRAMES: dict[str, Frame] = {
         env_unset=[b"C"],
         replacements=[b"/proc/self/cwd", b"/home/me", b"/x", b""],
         unlink=[b"/t/\xfe.rmeta"],
-        afterwards=[b"python", b"-m", b""],
         filter=b"P/proc/\0",
     ),
     "run-bare": Run(token=0, flags=0, argv=[b"true"], env_set=[], env_unset=[], replacements=[], unlink=[]),

@@ -81,7 +81,6 @@ pub struct Run {
     pub env_unset: Vec<Vec<u8>>,
     pub replacements: Vec<Replacement>,
     pub unlink: Vec<Vec<u8>>,
-    pub afterwards: Vec<Vec<u8>>,
     /// What not to note when observing; empty: do not observe.
     pub filter: Vec<u8>,
 }
@@ -250,7 +249,6 @@ impl<'a> Body<'a> {
             env_unset: self.list()?,
             replacements: pairs(self.list()?)?,
             unlink: self.list()?,
-            afterwards: self.list()?,
             filter: self.section()?.to_vec(),
         };
         if run.argv.is_empty() {
@@ -369,7 +367,6 @@ mod tests {
                 (b"/x".to_vec(), b"".to_vec()),
             ],
             unlink: owned(&[b"/t/\xfe.rmeta"]),
-            afterwards: owned(&[b"python", b"-m", b""]),
             filter: b"P/proc/\0".to_vec(),
         };
         assert_eq!(read(&golden["run"]), Ok(Answer::Run(run)));

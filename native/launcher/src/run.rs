@@ -49,21 +49,7 @@ pub fn run(run: &Run, sigpipe: usize, channel: &mut Channel) -> io::Result<i32> 
     let wall = started.elapsed();
     let observed = observation.map_or_else(Vec::new, |observation| observation.log());
     report(run, &relay, &ended, (wall, &observed), channel);
-    if ended.status == 0 && !run.afterwards.is_empty() {
-        let _ = start_detached(&run.afterwards);
-    }
     Ok(ended.status)
-}
-
-/// Start what goes on when this process has ended; nobody waits for it.
-fn start_detached(argv: &[Vec<u8>]) -> io::Result<()> {
-    let mut command = Command::new(OsStr::from_bytes(&argv[0]));
-    command.args(argv[1..].iter().map(|word| OsStr::from_bytes(word)));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    unsafe {
-        command.pre_exec(sys::detach);
-    }
-    command.spawn().map(drop)
 }
 
 fn spawn<'a>(run: &'a Run, sigpipe: usize, observation: Option<&Observation>) -> io::Result<(i32, Relay<'a>)> {

@@ -12,9 +12,7 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
@@ -53,13 +51,6 @@ class Edit:
             return missed.argv()
         # No stable names for paths: nobody else gets to see these outputs, and a debugger finds all sources.
         return [*replace(missed, remapped=False).argv(), b"-C", b"incremental=" + self.state]
-
-    def afterwards(self, missed: Missed, build_id: str, umask: int, cache_dir: Path) -> list[bytes]:
-        """What makes the state that a first edit did not leave, once cargo has ended."""
-        if self.is_further:
-            return []
-        words = (sys.executable, "-I", "-m", "kache.engine.make_state", str(cache_dir), build_id, f"{umask:o}")
-        return [*map(os.fsencode, words), self.state, *replace(self, is_further=True).argv(missed)]
 
     def end(self, done: Done) -> Reason:
         """After the compile: begin with state, keep it, or throw it away; returns what to call the compile."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Any, ClassVar
 
@@ -111,7 +111,6 @@ class Run:
         env_set: `NAME=VALUE` items on top of the caller's environment.
         replacements: flat: what to look for in stderr, what to print in its place, and so on.
         unlink: files to remove first.
-        afterwards: a program to start, detached, when the compiler has ended well; empty for none.
         filter: what not to note when observing the compile; empty: do not observe.
     """
 
@@ -123,12 +122,11 @@ class Run:
     env_unset: list[bytes]
     replacements: list[bytes]
     unlink: list[bytes]
-    afterwards: list[bytes] = field(default_factory=list)
     filter: bytes = b""
 
     def encode(self) -> bytes:
         """The whole frame."""
-        lists = (self.argv, self.env_set, self.env_unset, self.replacements, self.unlink, self.afterwards)
+        lists = (self.argv, self.env_set, self.env_unset, self.replacements, self.unlink)
         if not self.argv or len(self.replacements) % 2:
             raise ProtocolError("a RUN frame needs a program and pairs of replacements")
         return _frame(self.kind, _pack(_RUN, self.token, self.flags), *map(_list, lists), _section(self.filter))
@@ -308,8 +306,7 @@ def _decode_hit(reader: _Reader) -> Hit:
 def _decode_run(reader: _Reader) -> Run:
     token, flags = reader.numbers(_RUN)
     argv, env_set, env_unset, replacements = reader.items(), reader.items(), reader.items(), reader.items()
-    lists = (argv, env_set, env_unset, replacements, reader.items(), reader.items())
-    run = Run(token, flags, *lists, reader.section())
+    run = Run(token, flags, argv, env_set, env_unset, replacements, reader.items(), reader.section())
     if not run.argv or len(run.replacements) % 2:
         raise ProtocolError("a RUN frame needs a program and pairs of replacements")
     return run
