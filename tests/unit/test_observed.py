@@ -54,6 +54,16 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
+@pytest.mark.parametrize("form", ["//{}", "/.{}", "///x/..{}", "{}/.", "//"])
+def test_the_odd_forms_in_which_linkers_write_paths_are_the_plain_one(tree: Tree, form: str) -> None:
+    present = os.fsdecode(tree.file("lib/libx.so"))
+    found = tree.judge(Record(b"r", TOOL, form.format(present).encode()), Record(b"a", TOOL, b"//nowhere/at/all"))
+    assert {path for path in found.files if path.startswith(b"//")} == set()
+    if form == "//{}":
+        assert found.files == {present.encode(): None}
+    assert found.absent == {b"/nowhere": None}
+
+
 def test_a_log_is_read_back() -> None:
     records = [HELLO, Record(b"e", TOOL, b"CI"), Record(b"a", COMPILER, b"/" + b"x" * 300), Record(b"r", TOOL, b"")]
     assert parse(encode(records)) == records

@@ -194,8 +194,8 @@ class _Judge:
             return "a place on PATH: programs count by what runs"
         if not os.path.lexists(directory):
             # Instead of every file looked for in a directory that is not there: the directory.
-            while not os.path.lexists(os.path.dirname(directory)):
-                directory = os.path.dirname(directory)
+            while not os.path.lexists(above := os.path.dirname(directory) or b"/"):
+                directory = above
             path = directory
             if self._is_own(os.path.dirname(path)):
                 return "made by this compile"
@@ -238,11 +238,11 @@ class _Judge:
             return True
         if path in self.own:
             return path not in self.read_first
-        directory = os.path.dirname(path)
-        while len(directory) > 1:
-            if directory in self.own:
+        at = path.rfind(b"/")
+        while at > 0:
+            if path[:at] in self.own:
                 return True
-            directory = os.path.dirname(directory)
+            at = path.rfind(b"/", 0, at)
         return False
 
     def _plain(self, path: bytes) -> bytes:
@@ -251,11 +251,16 @@ class _Judge:
             return path
         directory, name = os.path.split(path)
         if name in (b".", b"..") or not name:
-            return os.path.realpath(path)
+            return _real(path) or b"/"
         known = self._directories.get(directory)
         if known is None:
-            known = self._directories[directory] = os.path.realpath(directory)
+            known = self._directories[directory] = _real(directory)
         return known + b"/" + name
+
+
+def _real(path: bytes) -> bytes:
+    """The real path, empty for the root: realpath keeps the two slashes that ld begins some of its paths with."""
+    return b"/".join((b"", *filter(None, os.path.realpath(path).split(b"/"))))
 
 
 def _read_before_written(records: list[Record]) -> set[bytes]:
