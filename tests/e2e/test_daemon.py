@@ -56,8 +56,8 @@ def test_many_first_compiles_at_once_start_one(box: Sandbox) -> None:
     checkouts = [box.checkout(f"c{number}", lib()) for number in range(6)]
     for process in [checkout.start("build") for checkout in checkouts]:
         ended(process)
-    box.daemon()
     calls = box.calls()
+    box.daemon()
     calls.expect(hits=None, misses=None, dups=None)
     assert len(calls.hits) + len(calls.misses) + len(calls.dups) == 6, calls
 

@@ -21,7 +21,7 @@ use crate::sys;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const SIBLING: &str = "kache-python";
-const START_LIMIT: Duration = Duration::from_secs(1);
+const START_LIMIT: Duration = Duration::from_secs(3);
 const START_POLL: Duration = Duration::from_millis(2);
 
 /// What the daemon keeps of the environment: nothing of one build or one shell may stay in it.

@@ -76,8 +76,9 @@ def collect(connection: sqlite3.Connection | None, window: Window | None = None)
             found.sent_bytes += size
     found.waiting = int(connection.execute("SELECT count(*) FROM uploads").fetchone()[0])
     unused = connection.execute(
-        "SELECT count(*), coalesce(sum(t.bytes), 0) FROM transfers t JOIN entries e ON e.key = t.key"
-        f" WHERE t.direction = 'get' AND t.outcome = 'hit' AND e.hits = 0 AND {condition.replace('build', 't.build')}",
+        "SELECT count(*), coalesce(sum(received), 0) FROM"
+        f" (SELECT key, bytes AS received FROM transfers WHERE direction = 'get' AND outcome = 'hit' AND {condition})"
+        " JOIN entries USING (key) WHERE hits = 0",
         values,
     ).fetchone()
     found.unused_count, found.unused_bytes = int(unused[0]), int(unused[1])
