@@ -20,9 +20,27 @@ fn main() {
         fs::write(&library, b"").expect("OUT_DIR can be written");
     }
     let content = fs::read(&library).expect("it was written just now");
+    link_unwinder();
     println!("cargo:rustc-env=KACHE_OBSERVER={}", library.display());
     println!("cargo:rustc-env=KACHE_OBSERVER_DIGEST={:016x}", fnv1a64(&content));
     println!("cargo:rustc-env=KACHE_OBSERVER_OFF={}", why.replace('\n', " "));
+}
+
+/// The unwinder out of the compiler's archive: one shared library less to find and bind at each start (measured: 0.95 ms
+/// for 1.10). Without the archive the launcher takes the shared one, as any Rust program does.
+fn link_unwinder() {
+    let native = variable("HOST") == variable("TARGET");
+    if !native || variable("CARGO_CFG_TARGET_OS") != "linux" || variable("CARGO_CFG_TARGET_ENV") != "gnu" {
+        return;
+    }
+    let asked = Command::new("cc").arg("-print-file-name=libgcc_eh.a").output();
+    let answer = asked.map(|done| String::from_utf8_lossy(&done.stdout).into_owned());
+    let archive = PathBuf::from(answer.unwrap_or_default().trim_end());
+    // A compiler that has none answers with the bare name.
+    if let (true, Some(directory)) = (archive.is_absolute() && archive.is_file(), archive.parent()) {
+        println!("cargo:rustc-link-search=native={}", directory.display());
+        println!("cargo:rustc-link-lib=static:-bundle=gcc_eh");
+    }
 }
 
 fn compile(library: &Path) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from kache.daemon.server import LOCK_NAME
 from kache.ipc.protocol import Busy
 from tests.support import processes
 from tests.support.installation import Installation
@@ -60,6 +62,19 @@ def test_many_first_compiles_at_once_start_one(box: Sandbox) -> None:
     box.daemon()
     calls.expect(hits=None, misses=None, dups=None)
     assert len(calls.hits) + len(calls.misses) + len(calls.dups) == 6, calls
+
+
+def test_a_daemon_waits_for_the_lock_of_a_dying_one(box: Sandbox) -> None:
+    """Guards the start after kill -9 or a stop: the lock outlives the answers a little."""
+    box.cache_dir.mkdir(mode=0o700, exist_ok=True)
+    with (box.cache_dir / LOCK_NAME).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        building = box.checkout("a", lib()).start("build")
+        processes.until(box.daemons, what="a daemon came")
+        time.sleep(0.3)
+    ended(building)
+    box.calls().expect(hits=0, misses=1)
+    box.daemon()
 
 
 def test_idle_it_exits_and_the_next_compile_starts_another(box: Sandbox) -> None:

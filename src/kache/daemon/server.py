@@ -32,6 +32,9 @@ from kache.store.local import LocalStore
 log = logging.getLogger("kache")
 T = TypeVar("T")
 LOCK_NAME = "daemon.lock"
+LOCK_LIMIT_S = 5.0
+"""How long a new daemon waits for the lock of one that does not answer."""
+_LOCK_POLL_S = 0.02
 BACKLOG = 1024
 DRAIN_S = 10.0
 _WORKERS = 3
@@ -186,7 +189,7 @@ def run(config: Config) -> bool:
     Raises:
         StoreError: the store or the socket cannot be used.
     """
-    lock = _lock(config.cache_dir)
+    lock = _lock(config)
     if lock is None:
         log.info("another daemon serves %s", config.cache_dir)
         return False
@@ -219,18 +222,32 @@ def _run_loop(config: Config, store: LocalStore, listener: socket.socket) -> boo
         loop.close()
 
 
-def _lock(cache_dir: Path) -> int | None:
+def _lock(config: Config) -> int | None:
+    """The cache dir's lock; None if another daemon has it and serves, or goes on not serving."""
     try:
-        cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(cache_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        config.cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(config.cache_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CacheDirError(f"cannot use {cache_dir}", why=error.strerror or str(error)) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
+        raise CacheDirError(f"cannot use {config.cache_dir}", why=error.strerror or str(error)) from error
+    # One that was killed or told to stop keeps the lock a little longer than it answers; so does one that only starts.
+    deadline = time.monotonic() + LOCK_LIMIT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline and not _answers(config.socket_path):
+                time.sleep(_LOCK_POLL_S)
+                continue
+            os.close(fd)
+            return None
+        return fd
+
+
+def _answers(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as asked, contextlib.suppress(OSError):
+        asked.connect(os.fsencode(place))
+        return True
+    return False
 
 
 def _listen(path: Path) -> socket.socket:
