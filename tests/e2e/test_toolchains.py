@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.checkout import Checkout
 from tests.support.marks import mostly_daemon
-from tests.support.projects import alone, chain, everything, manifest, warns
+from tests.support.projects import LEAF, alone, chain, everything, manifest, warns
 from tests.support.sandbox import Sandbox, toolchain_bin
 
 DEBIAN = Path("/opt/kache-tests/debian-rust/usr")
@@ -133,6 +133,39 @@ def test_a_toolchain_rebuilt_with_the_same_version_text(box: Sandbox) -> None:
     assert "`Nope`" in panic_of(checkout)
     builds({}, hits=1, misses=0)
     assert "`None`" in panic_of(checkout)
+
+
+@mostly_daemon
+def test_outputs_that_name_the_standard_librarys_sources_stay_with_their_toolchain(box: Sandbox) -> None:
+    """Guards the rust-src component: with it debug info and panics name a place below the sysroot."""
+
+    def installed(name: str) -> dict[str, str]:
+        root = box.root / name
+        shutil.copytree(box.sysroot / "lib", root / "lib", symlinks=True, copy_function=linked)
+        shutil.copytree(box.sysroot / "bin", root / "bin", symlinks=True, copy_function=linked)
+        sources = root / "lib/rustlib/src/rust/library/std/src"
+        sources.mkdir(parents=True, exist_ok=True)
+        (sources / "lib.rs").write_text("")  # what rustc looks for
+        return {"PATH": f"{root / 'bin'}{os.pathsep}{box.env()['PATH']}"}
+
+    files = chain()
+    files["leaf/src/lib.rs"] = LEAF + "pub fn sorted(mut some: Vec<u64>) -> Vec<u64> { some.sort(); some }\n"
+    first, second = installed("one"), installed("two")
+    here, there = box.checkout("here", files), box.checkout("there", files)
+    here.build(env=first).expect(hits=0, misses=3)
+    there.build(env=first).expect(hits=3, misses=0)
+    there.same_bytes_as_plain(env=first)
+    # `mid` has nothing of the standard library's in it.
+    there.clean().build(env=second).expect(hits=1, misses=2)
+    there.same_bytes_as_plain(env=second)
+
+
+def linked(source: str, target: str) -> None:
+    """Copy a file as a link where that can be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def test_a_toolchain_reached_by_several_names(box: Sandbox) -> None:

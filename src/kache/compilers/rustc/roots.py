@@ -18,6 +18,7 @@ from kache.core.replacements import put_back, replace
 TARGET_TAG = b"CACHEDIR.TAG"
 # On Linux a debugger started in the checkout finds the sources through it.
 CWD_NAME = b"/proc/self/cwd"
+_STD_SOURCES = b"<rust-src>"
 _PROFILE_SUBDIRS = (b"deps", b"examples", b"build")
 
 
@@ -25,7 +26,7 @@ class Root(NamedTuple):
     """One directory.
 
     Attributes:
-        placeholder: `<cwd>`, `<target>`, `<cargo-home>`, `<base>`, `<sysroot>` or `<home>`.
+        placeholder: `<cwd>`, `<target>`, `<cargo-home>`, `<base>`, `<sysroot>`, `<rust-src>` or `<home>`.
         path: real absolute path without a trailing slash.
         name: what rustc calls it when remapping; empty if rustc is not told.
     """
@@ -100,7 +101,7 @@ class Roots:
 
     def needles(self) -> tuple[bytes, ...]:
         """Real paths whose presence in an artifact ties it to this place: those no other one is a prefix of."""
-        named = [root.path for root in self.all if root.name]
+        named = [root.path for root in self.all if root.name or root.placeholder == _STD_SOURCES]
         return tuple(path for path in named if not any(o != path and path.startswith(o + b"/") for o in named))
 
     def tied_to(self, needle: bytes) -> list[Root]:
@@ -163,6 +164,10 @@ def discover(
         roots.append(Root(b"<base>", base_dir.rstrip(b"/"), b"/kache/base"))
     # Named in keys alone (LD_LIBRARY_PATH): remapped, the standard library's sources were lost to diagnostics.
     roots.append(Root(b"<sysroot>", sysroot.rstrip(b"/"), b""))
+    # With the rust-src component rustc names these in debug info and panics; such outputs fit this sysroot alone.
+    std_sources = sysroot.rstrip(b"/") + b"/lib/rustlib/src/rust"
+    if os.path.isdir(std_sources):
+        roots.append(Root(_STD_SOURCES, std_sources, b""))
     if home:
         roots.append(Root(b"<home>", home, b""))
     usable = {root.path: _told(root) for root in reversed(roots) if len(root.path) > 1 and root.path[:1] == b"/"}
