@@ -37,8 +37,9 @@ def hash_file(path: bytes | str | os.PathLike[str]) -> Digest:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         hasher = blake3()
-        while chunk := os.read(fd, _CHUNK_BYTES):
-            hasher.update(chunk)
+        chunk = memoryview(bytearray(min(os.fstat(fd).st_size + 1, _CHUNK_BYTES)))
+        while count := os.readv(fd, (chunk,)):
+            hasher.update(chunk[:count])
         return hasher.digest()
     finally:
         os.close(fd)

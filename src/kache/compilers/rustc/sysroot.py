@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kache.core.digest import Digest, hash_parts
 
 _SCRIPT_BYTES = 1 << 16
 
-Hash = Callable[[bytes], Digest]
-"""Digest of a file's content by path; raises OSError."""
+Hashes = Callable[[Iterable[bytes]], Mapping[bytes, Digest]]
+"""Digests of files' contents by path; raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +59,35 @@ def find_drivers(sysroot: bytes, library_path: bytes) -> list[bytes]:
     return []
 
 
-def read_content(sysroot: bytes, programs: Iterable[bytes], drivers: list[bytes], hash_file: Hash) -> Content:
+def read_content(sysroot: bytes, programs: Iterable[bytes], drivers: list[bytes], hashes: Hashes) -> Content:
     """Read what identifies a toolchain: its programs, driver, LLVM and target libraries (160 MB more, 50 ms once).
 
     Raises:
         OSError: a file cannot be read.
     """
     whole = [*programs, *drivers, *_llvm(drivers)]
-    parts = [part for path in whole for part in (os.path.basename(path), hash_file(path))]
-    watch = list(whole)
     rustlib = sysroot + b"/lib/rustlib"
     # With rust-src, messages quote the standard library and debug info names its real place.
     source = rustlib + b"/src/rust/library"
-    parts.append(b"rust-src" if os.path.exists(source) else b"")
-    watch += [rustlib, source]
+    watch = [*whole, rustlib, source]
+    of_targets: list[bytes] = []
     for target in sorted(_names(rustlib)):
         spec = b"/".join((rustlib, target, b"target.json"))  # a specification installed with the toolchain
         if os.path.isfile(spec):
-            parts += [target, hash_file(spec)]
+            of_targets.append(spec)
             watch.append(spec)
         for kind in (b"lib", b"bin", b"codegen-backends"):
             directory = b"/".join((rustlib, target, kind))
             if target in (b"src", b"etc") or not os.path.isdir(directory):
                 continue
             watch.append(directory)
-            for path in _files(directory):
-                parts += [path.removeprefix(rustlib), hash_file(path)]
-                if os.path.basename(path) == b"rust-lld":
-                    watch.append(path)
+            found = list(_files(directory))
+            of_targets += found
+            watch += [path for path in found if os.path.basename(path) == b"rust-lld"]
+    digests = hashes([*whole, *of_targets])
+    parts = [b"rust-src" if os.path.exists(source) else b""]
+    parts += [part for path in whole for part in (os.path.basename(path), digests[path])]
+    parts += [part for path in of_targets for part in (path.removeprefix(rustlib), digests[path])]
     return Content(hash_parts(parts), tuple(dict.fromkeys(watch)))
 
 
