@@ -243,13 +243,6 @@ def _lock(config: Config) -> int | None:
         return fd
 
 
-def _answers(place: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as asked, contextlib.suppress(OSError):
-        asked.connect(os.fsencode(place))
-        return True
-    return False
-
-
 def _listen(path: Path) -> socket.socket:
     """Bind the socket, 0600; a stale one of ours is replaced, anything else stays.
 

@@ -186,7 +186,7 @@ class Toolchains:
         known = self._binary(binary, b"", env, cwd)
         loader = self._loader(known[0], env.get(b"LD_LIBRARY_PATH", b""))
         found = self._binary(binary, loader, env, cwd)[1] if loader else known[1]
-        return replace(found, identity=hash_parts((b"shim", found.identity, self._hash(shim))))
+        return replace(found, identity=hash_parts((b"shim", found.identity, self._hash((shim,))[shim])))
 
     def _binary(self, binary: bytes, loader: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[Watch, Toolchain]:
         known = self._binaries.get((binary, loader))
