@@ -207,22 +207,28 @@ class Toolchains:
     def _identify_binary(
         self, binary: bytes, loader: bytes, env: Mapping[bytes, bytes], cwd: bytes
     ) -> tuple[Watch, Toolchain]:
+        from concurrent.futures import ThreadPoolExecutor
+
         is_clippy = program_stem(binary) == b"clippy-driver"
         as_rustc = [binary, b"--rustc"] if is_clippy else [binary]
-        verbose = _run([*as_rustc, b"-vV"], env, cwd).decode()
         sysroot = b"" if loader else sysroot_around(binary)
-        sysroot = sysroot or _run([*as_rustc, b"--print", b"sysroot"], env, cwd).rstrip(b"\n")
-        host, release = _facts(verbose)
-        drivers = find_drivers(sysroot, env.get(b"LD_LIBRARY_PATH", b""))
-        if loader:
-            drivers = [loader + b"/" + name for name in os.listdir(loader) if name.startswith(b"librustc_driver")]
-        if not drivers:
-            raise _FailedError(f"no librustc_driver under {os.fsdecode(sysroot)}")
-        rustc = _rustc_beside(binary, sysroot) if is_clippy else binary
-        programs = tuple(dict.fromkeys((binary, rustc)))
-        content = read_content(sysroot, programs, drivers, self._hash)
+        with ThreadPoolExecutor(1) as aside:  # the compiler loads itself while its files are read
+            said = aside.submit(_run, [*as_rustc, b"-vV"], env, cwd)
+            if not sysroot:
+                said.result()  # first of all, whether it is a compiler
+                sysroot = _run([*as_rustc, b"--print", b"sysroot"], env, cwd).rstrip(b"\n")
+            drivers = find_drivers(sysroot, env.get(b"LD_LIBRARY_PATH", b""))
+            if loader:
+                drivers = [loader + b"/" + name for name in os.listdir(loader) if name.startswith(b"librustc_driver")]
+            if not drivers:
+                raise _FailedError(f"no librustc_driver under {os.fsdecode(sysroot)}")
+            rustc = _rustc_beside(binary, sysroot) if is_clippy else binary
+            programs = tuple(dict.fromkeys((binary, rustc)))
+            content = read_content(sysroot, programs, drivers, self._hash)
+            verbose = said.result().decode()
         watch = _look(content.watch)
         self._hash.check(watch)
+        host, release = _facts(verbose)
         identity = hash_parts((b"rustc", verbose.encode(), content.digest))
         return watch, Toolchain(identity, sysroot, host, release, verbose, rustc)
 
