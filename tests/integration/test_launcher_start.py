@@ -189,10 +189,10 @@ def test_a_daemon_that_cannot_start_is_tried_once_a_minute(box: StartBox) -> Non
 
 
 def test_a_daemon_that_is_slow_to_start_is_not_waited_for_long(box: StartBox) -> None:
-    box.install_stand_in('case "$3" in kache.daemon) sleep 3;; esac')
+    box.install_stand_in('case "$3" in kache.daemon) sleep 8;; esac')
     started = time.monotonic()
     assert box.run(SH, "x").stdout == b"kache.wrapper x\n"
-    assert 0.9 < time.monotonic() - started < 2.9
+    assert 2.9 < time.monotonic() - started < 7.9
     deadline = time.monotonic() + TIMEOUT_S
     while not box.socket.exists():
         assert time.monotonic() < deadline
