@@ -177,7 +177,7 @@ def _default(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):
-        return f"{value / 3600:g} h"
+        return f"{value / 3600:g} h" if value >= 3600 else f"{value:g} s"
     return f"`{value}`" if value else "empty"
 
 
