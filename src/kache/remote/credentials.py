@@ -2,7 +2,7 @@
 
 The order is the AWS tools': KACHE_S3_ACCESS_KEY, AWS_ACCESS_KEY_ID, web identity, the profile's keys or its
 `credential_process`, container and instance roles. Web identity and roles are the client library's own; SSO and
-`role_arn` profiles need boto3 (`pip install 'kache[aws]'`), which knows all of it.
+`role_arn` profiles need boto3 beside kache, which knows all of it.
 """
 
 from __future__ import annotations
