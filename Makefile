@@ -46,8 +46,8 @@ e2e: setup ## Run the tests with a real cargo and rustc only
 golden: setup ## Write golden files anew after a change that was meant; look at the diff
 	@echo "golden: writing files anew" && UPDATE_GOLDEN=1 $(RUN) -m pytest -q -k golden tests $(ARGS)
 
-docs: tools ## Generate docs/reference and the man pages from the code
-	@$(RUN) -m tools.reference && $(RUN) -m tools.man
+docs: tools ## Generate docs/reference and the man pages from the code, and build the site into build/site
+	@$(RUN) -m tools.reference && $(RUN) -m tools.man && $(RUN) -m tools.site
 
 bench: setup ## Measure against plain cargo and the peers installed (ARGS="--only hit,warm")
 	@$(RUN) -m bench.run $(ARGS)
@@ -56,8 +56,8 @@ bench-peers-install: setup ## Install other caches below bench/work, to be measu
 	@$(RUN) -m bench.run --install-peers $(ARGS)
 
 clean: ## Remove what the other targets made, except installed peers
-	@echo "clean: .venv, build output, caches, .try, bench/work"
-	@rm -rf .venv .try build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@echo "clean: .venv, .venv-docs, build output, caches, .try, bench/work"
+	@rm -rf .venv .venv-docs .try build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@for crate in $(CRATES); do rm -rf $$crate/target; done
 	@if [ -d bench/work ]; then find bench/work -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} +; fi
 	@find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +

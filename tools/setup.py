@@ -19,11 +19,11 @@ import tomllib
 import venv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "setup.json"
+DOCS_VENV = ROOT / ".venv-docs"
 PROJECT = ROOT / "pyproject.toml"
 # What the wheel is made of; `target` and caches below them are not.
 SOURCES = ("src", "native", "pyproject.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE")
@@ -58,26 +58,37 @@ def main() -> int:
 
 def install_tools() -> None:
     """Make the environment and install what kache depends on and what its developers use."""
-    stamp = _stamp()
+    project = _project()
+    _environment(VENV, [*project["dependencies"], *project["optional-dependencies"]["dev"]])
+
+
+def install_docs() -> Path:
+    """Make the environment of the site's tools, which nothing else needs; return its Python."""
+    _environment(DOCS_VENV, _project()["optional-dependencies"]["docs"])
+    return _python_of(DOCS_VENV)
+
+
+def _environment(where: Path, requirements: Sequence[str]) -> None:
+    """Make an environment with some packages, or leave one that has them as it is."""
+    stamp = _stamp(where)
     # The path too: scripts of an environment name the directory it was made in.
-    place = _digest([str(VENV), sys.version])
-    if stamp.get("venv") != place or not _runs(PYTHON):
-        say(f"making .venv with Python {sys.version.split()[0]}")
-        shutil.rmtree(VENV, ignore_errors=True)
-        venv.EnvBuilder(with_pip=True, symlinks=True).create(VENV)
+    place = _digest([str(where), sys.version])
+    if stamp.get("venv") != place or not _runs(_python_of(where)):
+        say(f"making {where.name} with Python {sys.version.split()[0]}")
+        shutil.rmtree(where, ignore_errors=True)
+        venv.EnvBuilder(with_pip=True, symlinks=True).create(where)
         stamp = {"venv": place}
-    requirements = _requirements()
     wanted = _digest(requirements)
     if stamp.get("tools") != wanted:
         say(f"installing {', '.join(requirements)}")
-        _pip("install", "--quiet", *requirements)
-        _write_stamp({**stamp, "tools": wanted})
+        _pip("install", "--quiet", *requirements, into=where)
+        _write_stamp(where, {**stamp, "tools": wanted})
 
 
 def install_package() -> None:
     """Build the wheel, native launcher and all, and install it: not editable, so that what runs is what users get."""
     wanted = _package_digest()
-    stamp = _stamp()
+    stamp = _stamp(VENV)
     if stamp.get("package") == wanted and (VENV / "bin" / "kache").is_file():
         return
     for program, what in (("cargo", "a Rust toolchain"), ("cc", "a C compiler, which rustc links with")):
@@ -90,7 +101,7 @@ def install_package() -> None:
             )
     say("building kache and its native launcher")
     _pip("install", "--quiet", "--no-deps", "--no-build-isolation", "--force-reinstall", ".")
-    _write_stamp({**stamp, "package": wanted})
+    _write_stamp(VENV, {**stamp, "package": wanted})
     say(f"installed .venv/bin/kache ({_output(VENV / 'bin' / 'kache', '--version')})")
 
 
@@ -111,9 +122,13 @@ def source_files() -> Iterator[Path]:
             yield from (Path(directory, file) for file in sorted(files))
 
 
-def _requirements() -> list[str]:
-    project = tomllib.loads(PROJECT.read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+def _project() -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads(PROJECT.read_text())["project"]
+    return found
+
+
+def _python_of(where: Path) -> Path:
+    return where / "bin" / "python"
 
 
 def _package_digest() -> str:
@@ -131,16 +146,16 @@ def _digest(parts: Sequence[str | bytes]) -> str:
     return total.hexdigest()
 
 
-def _stamp() -> dict[str, str]:
+def _stamp(where: Path) -> dict[str, str]:
     try:
-        found: dict[str, str] = json.loads(STAMP.read_text())
+        found: dict[str, str] = json.loads((where / "setup.json").read_text())
     except (OSError, ValueError):
         return {}
     return found
 
 
-def _write_stamp(stamp: Mapping[str, str]) -> None:
-    STAMP.write_text(json.dumps(stamp, indent=1) + "\n")
+def _write_stamp(where: Path, stamp: Mapping[str, str]) -> None:
+    (where / "setup.json").write_text(json.dumps(stamp, indent=1) + "\n")
 
 
 def _runs(python: Path) -> bool:
@@ -154,13 +169,13 @@ def _output(*argv: str | Path) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _pip(*arguments: str) -> None:
-    """Run pip of the environment, twice if need be: registries hiccup.
+def _pip(*arguments: str, into: Path = VENV) -> None:
+    """Run pip of an environment, twice if need be: registries hiccup.
 
     Raises:
         SetupError: it failed twice.
     """
-    argv = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    argv = [str(_python_of(into)), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     env |= {
         # maturin is called by name.
