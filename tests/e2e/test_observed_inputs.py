@@ -75,6 +75,17 @@ def test_a_file_a_macro_reads(box: Sandbox) -> None:
     assert seen_and_kept(checkout, lambda: checkout.write("data.txt", "two")) == ("one", "two")
 
 
+def test_the_first_edit_is_observed_as_well(box: Sandbox) -> None:
+    """Guards the edit loop: a first edit is stored for everybody, so what its macros read must be known."""
+    body = f'std::fs::read_to_string({HERE} + "/data.txt").unwrap()'
+    checkout = box.checkout("a", looks(body, {"data.txt": "one"}))
+    checkout.build(env={"CARGO_INCREMENTAL": "1"}).expect(misses=2)
+    checkout.edit("src/main.rs", "fn main()", "fn main( )")
+    checkout.build(env={"CARGO_INCREMENTAL": "1"}).expect(misses="app")
+    checkout.write("data.txt", "two")
+    assert built(checkout, {}, hits="macros", misses="app") == "two"
+
+
 def test_a_directory_a_macro_lists(box: Sandbox) -> None:
     """Guards macros that take every file of a directory: migrations, assets, translations."""
     body = f'std::fs::read_dir({HERE} + "/data").unwrap().count().to_string()'

@@ -216,6 +216,7 @@ class Engine:
         self._next_token = (self._next_token + 1) & 0x7FFFFFFFFFFFFFFF
         edit = self._edits.edit_of(missed, self.config(call))
         is_private = self._edits.is_private(missed, edit)
+        is_further = edit is not None and edit.is_further
         self._compiles[self._next_token] = Compile(call, missed, Moments(started_ns, identities), edit, is_private)
         roots, invocation = missed.around.roots, missed.call
         return Run(
@@ -226,7 +227,8 @@ class Engine:
             env_unset=[],
             replacements=roots.reverse(json=invocation.json_errors) if missed.remapped else [],
             unlink=existing_outputs(invocation),
-            filter=filter_for(invocation, missed.toolchain) if missed.is_observed and edit is None else b"",
+            # A first edit is stored like any miss; of further ones nothing is.
+            filter=b"" if not missed.is_observed or is_further else filter_for(invocation, missed.toolchain),
         )
 
     def ask(self, asked: Asked) -> Run:
