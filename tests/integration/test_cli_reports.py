@@ -82,6 +82,16 @@ def test_why_miss_names_the_file_that_changed(box: CliBox) -> None:
     assert "no compile of crate other" in box.run("why-miss", "other").stdout
 
 
+def test_why_miss_says_nothing_of_what_an_incremental_edit_could_not_see(box: CliBox) -> None:
+    index = box.index()
+    index.build("1-1")
+    index.event("miss", age_s=30, inputs={"file:src/lib.rs": "aa", "env:LPATH": "(unset)"})
+    index.event("miss", age_s=20, inputs={"file:src/lib.rs": "bb"}, reason="incremental-edit")
+    index.event("miss", age_s=10, inputs={"file:src/lib.rs": "cc", "env:LPATH": "(unset)"})
+    changes = [[change["label"] for change in miss["changes"]] for miss in box.data("why-miss")["misses"]]
+    assert changes == [[], ["src/lib.rs"], ["src/lib.rs"]]
+
+
 def test_why_miss_of_equal_inputs_says_the_entry_went(box: CliBox) -> None:
     index = box.index()
     index.build("1-1")

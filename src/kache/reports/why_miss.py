@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kache.core.outcome import Reason
 from kache.reports.database import Window, last_build
 
 # The nearest of so many earlier compiles is compared with: enough for a few profiles and checkouts side by side.
@@ -188,16 +189,26 @@ def _explain_miss(connection: sqlite3.Connection, event_id: int, body: bytes | N
         explanation.cause = "not-recorded"
         return
     earlier = connection.execute(
-        "SELECT at_ns, inputs FROM events WHERE id < ? AND crate_name = ? AND unit_kind = ? AND inputs IS NOT NULL"
+        "SELECT at_ns, inputs, coalesce(reason, '') FROM events"
+        " WHERE id < ? AND crate_name = ? AND unit_kind = ? AND inputs IS NOT NULL"
         " ORDER BY id DESC LIMIT ?",
         (event_id, explanation.crate_name, explanation.unit_kind, _CANDIDATES),
     ).fetchall()
     explanation.cause = "first-compile"
-    for at_ns, inputs in earlier:
-        changes = compare(decode_inputs(inputs), after)
+    for at_ns, inputs, reason in earlier:
+        changes = compare(*_comparable(decode_inputs(inputs), after, reason, explanation.reason))
         if explanation.compared_with_ns is None or len(changes) < len(explanation.changes):
             explanation.compared_with_ns, explanation.changes = at_ns, changes
             explanation.cause = "inputs-changed" if changes else "entry-gone"
+
+
+def _comparable(before: Inputs, after: Inputs, reason_before: str, reason_after: str) -> tuple[Inputs, Inputs]:
+    """Both sides without what only the other could know: an incremental edit is not observed."""
+    if reason_after == Reason.INCREMENTAL_EDIT:
+        before = {label: values for label, values in before.items() if label in after}
+    elif reason_before == Reason.INCREMENTAL_EDIT:
+        after = {label: values for label, values in after.items() if label in before}
+    return before, after
 
 
 def _kind(label: str) -> tuple[str, str]:
