@@ -5,8 +5,10 @@ Every scenario is a program, `app`, that prints what a macro of another package 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from kache.reports.why_miss import decode_inputs
 from tests.support.checkout import Checkout
 from tests.support.projects import Files, alone, below, manifest
 from tests.support.sandbox import Sandbox
@@ -127,6 +130,20 @@ def test_a_macro_that_walks_through_the_environment(box: Sandbox) -> None:
     before, after = seen_and_kept(checkout, lambda: {"MY_FLAG": "2"}, MY_FLAG="1")
     assert "1" in before and "2" in after
     checkout.clean().build(env={"MY_FLAG": "2", "TERM": "vt100", "SSH_TTY": "x"}).expect(hits=2)
+
+
+@pytest.mark.parametrize("body", ["std::env::vars().count().to_string()", 'std::env::var("MY_TOKEN").unwrap()'])
+def test_secrets_in_the_environment_are_not_kept(box: Sandbox, body: str) -> None:
+    """Guards the index, which a backup may hold: it has digests of secrets, and of what nobody named."""
+    checkout = box.checkout("a", looks(body))
+    checkout.build(env={"MY_TOKEN": "hunter-two"}).expect(misses=2)
+    with contextlib.closing(sqlite3.connect(box.index)) as connection:
+        rows = connection.execute("SELECT inputs FROM events WHERE inputs IS NOT NULL").fetchall()
+    kept = [decode_inputs(body) for (body,) in rows]
+    assert any(value[0].startswith("(digest ") for inputs in kept for value in [inputs.get("env:MY_TOKEN", ("",))])
+    assert not any("hunter-two" in value for inputs in kept for values in inputs.values() for value in values)
+    if "count" in body:
+        checkout.clean().build(env={"MY_TOKEN": "hunter-three"}).expect(hits=1, misses=1)
 
 
 def test_what_rustc_and_the_linker_read_for_themselves_does_not_count(box: Sandbox) -> None:

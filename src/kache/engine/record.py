@@ -18,9 +18,10 @@ from kache.compilers.rustc.key_inputs import dependency_directories, find_artifa
 from kache.compilers.rustc.macro_library import MacroTraits
 from kache.compilers.rustc.observed_inputs import Around, Observed, judge
 from kache.compilers.rustc.outputs import debug_files, read_messages, role_of
-from kache.core.digest import hash_parts
+from kache.core.digest import hash_bytes, hash_parts
 from kache.core.entry import Artifact, Entry, FileIdentity, InputKind, InputMemo, MemoInput, Role
 from kache.core.outcome import Reason
+from kache.core.secrets import is_secret
 from kache.engine.decisions import Missed
 from kache.errors import OutputChangedError
 from kache.ipc.protocol import Done
@@ -314,7 +315,9 @@ def labelled(missed: Missed, inputs: Sequence[MemoInput]) -> bytes:
             continue
         label = f"{_WORDS[item.kind]}:{item.name.decode('utf-8', 'replace')}"
         if item.kind in (InputKind.ENV, InputKind.READ):
-            shown = _shown_value(missed.around.env.get(item.name, b"(unset)"))
+            name = item.name.decode("utf-8", "replace")
+            value = missed.around.env.get(item.name, b"(unset)")
+            shown = _digest(value) if is_secret(name) else value[:_SHOWN_VALUE_BYTES].decode("utf-8", "replace")
         elif item.kind == InputKind.PRESENT:
             shown = "directory" if item.value == b"d" else "file"
         else:
@@ -324,15 +327,13 @@ def labelled(missed: Missed, inputs: Sequence[MemoInput]) -> bytes:
 
 
 def _whole_environment(missed: Missed) -> list[tuple[str, str]]:
+    """Digests: nobody asked for these variables one by one, and what is in all of them is no business of the index."""
     env = missed.around.env
-    return [
-        (f"env:{name.decode('utf-8', 'replace')}", _shown_value(env[name])) for name in observed_env.kept_of_whole(env)
-    ]
+    return [(f"env:{name.decode('utf-8', 'replace')}", _digest(env[name])) for name in observed_env.kept_of_whole(env)]
 
 
-def _shown_value(value: bytes) -> str:
-    """The index is this user's alone (0600); reports mask secrets by name."""
-    return value[:_SHOWN_VALUE_BYTES].decode("utf-8", "replace")
+def _digest(value: bytes) -> str:
+    return f"(digest {hash_bytes(value)[:_SHOWN_DIGEST_BYTES].hex()})"
 
 
 def _notes(observed: Observed, missed: Missed) -> tuple[MemoInput, ...]:

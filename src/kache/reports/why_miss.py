@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kache.core.outcome import Reason
+from kache.core.secrets import is_secret
 from kache.reports.database import Window, last_build
 
 # The nearest of so many earlier compiles is compared with: enough for a few profiles and checkouts side by side.
@@ -33,7 +34,6 @@ _KINDS = {
     "source": "file",
     "toolchain": "toolchain",
 }
-_SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE", "API_KEY", "ACCESS_KEY")
 HIDDEN = "(hidden)"
 
 Inputs = Mapping[str, tuple[str, ...]]
@@ -223,6 +223,6 @@ def _kind(label: str) -> tuple[str, str]:
 def _shown(kind: str, name: str, values: tuple[str, ...] | None) -> str | None:
     if values is None:
         return None
-    if kind == "environment" and any(word in name.upper() for word in _SECRET_WORDS):
+    if kind == "environment" and is_secret(name):
         return HIDDEN
     return " ".join(values)
