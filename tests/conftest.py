@@ -23,9 +23,10 @@ _ABSENT_BEFORE = pytest.StashKey[list[Path]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Replace the user's surroundings."""
-    # A shell ignores these for what it starts in the background, and every process below would inherit that.
+    # A shell or nohup ignores these for what it starts in the background, and every process below would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     home = Path.home()
     config.stash[_ABSENT_BEFORE] = [path for path in _user_caches(home) if not path.exists()]
     # Short: a socket's path holds some 100 bytes, and tests put caches below it.
