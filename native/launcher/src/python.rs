@@ -6,9 +6,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::raw::c_char;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::io::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 use std::thread::sleep;
@@ -124,9 +126,28 @@ pub fn start_engine(python: &OsStr) -> io::Result<UnixStream> {
 }
 
 /// Start the daemon and wait until it listens; `None` where it does not, or did not a moment ago.
+///
+/// Of launchers that come at once one starts it, the others wait: two dozen interpreters would keep each other from it.
 pub fn start_daemon(python: &OsStr, place: &OsStr) -> Option<UnixStream> {
-    if Marker::Failed.is_fresh(place) {
-        return None;
+    let directory = Path::new(place).parent()?;
+    let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let turn = fs::File::open(directory).ok(); // without one everybody starts a daemon, and all but one end at once
+    let came = Instant::now();
+    loop {
+        if Marker::Failed.is_fresh(place) {
+            return None;
+        }
+        let is_mine = turn.as_ref().map_or(true, sys::try_lock);
+        if let Attempt::Connected(stream) = socket::connect(place) {
+            return Some(stream);
+        }
+        if is_mine {
+            break;
+        }
+        if came.elapsed() >= START_LIMIT {
+            return None;
+        }
+        sleep(START_POLL);
     }
     let connected = spawn_daemon(python).ok().and_then(|mut watcher| {
         let connected = wait_for_daemon(place, &mut watcher);

@@ -342,6 +342,14 @@ pub fn shared_memory() -> Option<std::fs::File> {
 }
 
 /// Whether nothing may be run from where the file is.
+/// Lock a file for this process alone, without waiting: false if another one has it. Where files cannot be locked, true.
+pub fn try_lock(file: &std::fs::File) -> bool {
+    const LOCK_EX: c_int = 2;
+    const LOCK_NB: c_int = 4;
+    let failed = unsafe { c::flock(std::os::unix::io::AsRawFd::as_raw_fd(file), LOCK_EX | LOCK_NB) } != 0;
+    !failed || std::io::Error::last_os_error().kind() != std::io::ErrorKind::WouldBlock
+}
+
 pub fn is_mounted_noexec(path: &OsStr) -> bool {
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     {
