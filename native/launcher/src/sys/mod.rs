@@ -341,7 +341,6 @@ pub fn shared_memory() -> Option<std::fs::File> {
     None
 }
 
-/// Whether nothing may be run from where the file is.
 /// Lock a file for this process alone, without waiting: false if another one has it. Where files cannot be locked, true.
 pub fn try_lock(file: &std::fs::File) -> bool {
     const LOCK_EX: c_int = 2;
@@ -350,6 +349,7 @@ pub fn try_lock(file: &std::fs::File) -> bool {
     !failed || std::io::Error::last_os_error().kind() != std::io::ErrorKind::WouldBlock
 }
 
+/// Whether nothing may be run from where the file is.
 pub fn is_mounted_noexec(path: &OsStr) -> bool {
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     {
