@@ -141,6 +141,7 @@ def test_a_reader_killed_while_it_fetches_goes_on(behind_proxy: Machines, proxy:
     pushed(writer)
     proxy.rules.append(Rule("stall" if part == "/packs/" else "hang", method="GET", part=part, times=1))
     second = reader.checkout("b", chain())
+    proxy.seen.clear()  # of the writer's questions
     running = second.start("build")
     processes.until(lambda: proxy.requests("GET", part), limit_s=60)
     time.sleep(0.2)

@@ -63,6 +63,19 @@ def test_a_key_asked_for_before_it_is_recorded(box: StoreBox) -> None:
     assert box.store.entry(entry.key) is not None and box.store.memos(entry.weak_key) != []
 
 
+def test_an_upload_sees_a_commit_that_memory_has_not_learnt_of(box: StoreBox) -> None:
+    """Guards the queue: its row is there with the commit, and whoever takes it must find the entry."""
+    known = box.put("serde")
+    entry = entry_of("newer", known.artifacts)
+    assert box.store.entry(entry.key) is None and box.store.memos(entry.weak_key) == []
+    other = LocalStore.open(box.cache_dir)
+    other.commit(entry, memo_of(entry), [])
+    other.close()
+    assert box.store.entry(entry.key) is None and box.store.memos(entry.weak_key) == []
+    assert box.store.committed(entry.key) == (entry, memo_of(entry))
+    assert box.store.committed(digest_of("x")) is None
+
+
 def test_the_last_writer_of_a_key_wins_and_hits_are_kept(box: StoreBox) -> None:
     first = box.put("serde", {Role.RLIB: b"one" * 1000})
     box.store.add_events([Event(at_ns=time.time_ns(), build="1-1", outcome="local_hit", entry_key=first.key)])

@@ -135,6 +135,10 @@ class LocalStore:
         """The entry of a cache key; answers are kept in memory, None too."""
         return self._lookup.entry(key)
 
+    def committed(self, key: bytes) -> tuple[Entry, InputMemo] | None:
+        """An entry with its memo as the index has them now; memory learns of a commit a moment after it."""
+        return self._lookup.committed(key)
+
     def links(self, digest: bytes) -> tuple[str, ...] | None:
         """`Entry.links` of an entry that has an artifact of this digest; None if no entry has."""
         return self._lookup.links(digest)

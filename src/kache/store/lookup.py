@@ -32,30 +32,40 @@ class Lookup:
         self._entries: Lru[bytes, Entry] = Lru(_ENTRY_WEIGHT)
         self._no_entry: Lru[bytes, bool] = Lru(_MISSES)
         self._links: Lru[bytes, tuple[str, ...]] = Lru(_LINKS_WEIGHT)
+        self._changes = 0
 
     def memos(self, weak_key: bytes) -> list[InputMemo]:
         """See `LocalStore.memos`."""
         found = self._memos.get(weak_key)
         if found is None:
-            rows = self._index.rows(
-                "SELECT key, files_id, rest_id, layout FROM memos WHERE weak_key = ? ORDER BY used_ns DESC, key",
-                (weak_key,),
-            )
-            found = memos.rebuild(weak_key, rows, self._inputs_of)
-            self._memos.put(weak_key, found, 1 + sum(1 + len(memo.inputs) for memo in found))
+            changes = self._changes
+            found = self._stored_memos(weak_key)
+            # A worker may have committed another one since the rows were read.
+            if changes == self._changes:
+                self._memos.put(weak_key, found, 1 + sum(1 + len(memo.inputs) for memo in found))
         return found
 
     def entry(self, key: bytes) -> Entry | None:
         """See `LocalStore.entry`."""
         found = self._entries.get(key)
         if found is None and not self._no_entry.get(key):
-            row = self._index.one("SELECT body FROM entries WHERE key = ?", (key,))
-            found = entries.decode(row[0]) if row else None
-            if found is None or found.key != key:
+            changes = self._changes
+            found = self._stored_entry(key)
+            if changes != self._changes:
+                return found
+            if found is not None:
+                self._hold(found)
+            else:
                 self._no_entry.put(key, True)  # noqa: FBT003
-                return None
-            self._hold(found)
         return found
+
+    def committed(self, key: bytes) -> tuple[Entry, InputMemo] | None:
+        """See `LocalStore.committed`."""
+        entry = self._stored_entry(key)
+        if entry is None:
+            return None
+        memo = next((memo for memo in self._stored_memos(entry.weak_key) if memo.key == key), None)
+        return None if memo is None else (entry, memo)
 
     def links(self, digest: bytes) -> tuple[str, ...] | None:
         """See `LocalStore.links`."""
@@ -75,14 +85,28 @@ class Lookup:
 
     def learn(self, entry: Entry, weak_key: bytes) -> None:
         """Take in what was just committed."""
+        self._changes += 1
         self._no_entry.drop(entry.key)
         self._memos.drop(weak_key)
         self._hold(entry)
 
     def forget(self) -> None:
         """Forget everything: another process wrote, or entries went."""
+        self._changes += 1
         for cache in (self._memos, self._inputs, self._entries, self._no_entry, self._links):
             cache.clear()
+
+    def _stored_memos(self, weak_key: bytes) -> list[InputMemo]:
+        rows = self._index.rows(
+            "SELECT key, files_id, rest_id, layout FROM memos WHERE weak_key = ? ORDER BY used_ns DESC, key",
+            (weak_key,),
+        )
+        return memos.rebuild(weak_key, rows, self._inputs_of)
+
+    def _stored_entry(self, key: bytes) -> Entry | None:
+        row = self._index.one("SELECT body FROM entries WHERE key = ?", (key,))
+        found = entries.decode(row[0]) if row else None
+        return found if found is not None and found.key == key else None
 
     def _hold(self, entry: Entry) -> None:
         texts = len(entry.dep_info) + len(entry.stdout) + len(entry.stderr)

@@ -22,6 +22,7 @@ from kache.remote import documents, exchange, layout
 from kache.remote.documents import EntryManifest, Member
 from kache.remote.exchange import Publication, Published
 from kache.remote.pack import write_pack
+from kache.remote.trust import SecretKey
 from kache.store.local import LocalStore
 from kache.store.transfers import Transfer, Waiting
 
@@ -86,8 +87,13 @@ class RemoteWrites:
         before = remote.bulk.sent_bytes
         entry = None
         try:
-            entry = self._store.entry(key)
-            outcome = await self._send(remote, entry) if entry is not None else GONE
+            # Of the index: a queued upload is seen here before memory has learnt of its commit.
+            found = self._store.committed(key)
+            if found is None or remote.secret is None:
+                outcome = GONE
+            else:
+                entry = found[0]
+                outcome = await self._send(remote, remote.secret, *found)
             remote.writes.close()
             remote.writes.succeeded()
         except BlobBrokenError:
@@ -113,17 +119,14 @@ class RemoteWrites:
         self.transfers.append(Transfer(time.time_ns(), "", "put", str(outcome), key, 3, sent, 0, compile_ms))
         return str(outcome)
 
-    async def _send(self, remote: Remote, entry: Entry) -> str:
-        memo = next((memo for memo in self._store.memos(entry.weak_key) if memo.key == entry.key), None)
-        if memo is None or remote.secret is None:
-            return GONE
+    async def _send(self, remote: Remote, secret: SecretKey, entry: Entry, memo: InputMemo) -> str:
         loop = asyncio.get_running_loop()
         path = Path(os.fsdecode(self._store.temp()))
         try:
             manifest = await loop.run_in_executor(self._pool, self._packed, entry, memo, path)
             await self._pace.wait(manifest.pack_bytes, remote.upload_rate)
             what = publication(remote.domain, manifest, memo, path)
-            return await exchange.publish(remote.bulk, remote.secret, remote.trusted, what)
+            return await exchange.publish(remote.bulk, secret, remote.trusted, what)
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(path)
