@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -151,9 +151,21 @@ def report_schema() -> str:
 
     from kache.reports.build_report import SCHEMA_VERSION, Report
 
-    schema = msgspec.json.schema(Report)
+    schema = _alike(msgspec.json.schema(Report))
     told = {"title": f"data of kache report --json, version {SCHEMA_VERSION}", **schema}
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **told}, indent=2) + "\n"
+
+
+def _alike(schema: Any) -> Any:
+    """The schema without what only some versions of msgspec say: defaults that are empty, indentation of docstrings."""
+    if isinstance(schema, list):
+        return [_alike(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _alike(value) for name, value in schema.items() if name != "default" or value not in ([], {})}
+    if isinstance(kept.get("description"), str):
+        kept["description"] = inspect.cleandoc(kept["description"])
+    return kept
 
 
 def _sections(enumeration: type) -> Iterator[tuple[str, list[tuple[str, str]]]]:
