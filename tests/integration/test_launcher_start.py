@@ -20,10 +20,12 @@ import pytest
 
 from kache import __version__
 from kache.ipc.protocol import Busy, Hit, Wait
+from tests.support import processes
 from tests.support.launcher import Conversation, LauncherBox
 
 ROOT = Path(__file__).parents[2]
 SH = "/bin/sh"
+ECHO = "/bin/echo"
 TIMEOUT_S = 30
 LAUNCHED = ["-I", "-m", "kache.daemon", "--launcher-version", __version__]
 
@@ -62,6 +64,8 @@ def serve(connection):
     while len(data) < HEADER_SIZE + length:
         data += connection.recv(65536)
     request = decode(kind, data[HEADER_SIZE:])
+    with open(os.path.join(NOTES, "asked"), "ab") as notes:
+        notes.write(b" ".join(request.argv) + b"\\n")
     connection.sendall(Hit(0, module.encode() + b" " + b" ".join(request.argv[1:]) + b"\\n", b"").encode())
 
 if module == "kache.wrapper":
@@ -186,6 +190,21 @@ def test_a_daemon_that_cannot_start_is_tried_once_a_minute(box: StartBox) -> Non
     os.utime(marker, (time.time() - 61, time.time() - 61))
     assert box.run(SH, "x").stdout == b"kache.wrapper x\n"
     assert (box.root / "tries").read_text() == "\n\n"
+
+
+def test_rustc_answers_cargos_questions_to_a_new_cache_while_the_daemon_starts(box: StartBox) -> None:
+    """Guards cold builds: cargo compiles nothing before it knows its compiler, and an empty cache cannot know it."""
+    box.install_stand_in('case "$3" in kache.daemon) sleep 1;; esac')
+    for words in (["-vV"], ["-", "--print=sysroot"], ["-vV"]):
+        assert box.run(ECHO, *words).stdout.split() == [word.encode() for word in words]
+        assert not box.socket.exists(), "it waited for the daemon, or the process aside held its output"
+    assert box.run(ECHO, "x").stdout == b"kache.daemon x\n"  # a compile waits
+    asked = box.root / "asked"
+    processes.until(lambda: len(asked.read_text().splitlines()) == 4, limit_s=TIMEOUT_S)
+    assert asked.read_text().count(f"{ECHO} -vV\n") == 2
+    assert len(box.notes("kache.daemon")) == 1
+    (Path(box.env["KACHE_CACHE_DIR"]) / "store").mkdir(parents=True)
+    assert box.run(ECHO, "-vV").stdout == b"kache.daemon -vV\n"
 
 
 def test_a_daemon_that_is_slow_to_start_is_not_waited_for_long(box: StartBox) -> None:

@@ -120,7 +120,7 @@ impl Call<'_> {
         let python = if switch("KACHE_DAEMON") == Some(false) {
             python::find()
         } else {
-            match self.daemon() {
+            match self.daemon(&request) {
                 Daemon::Answers(stream, place) => {
                     self.converse(stream, &request, DAEMON_PATIENCE, Some(&place));
                     python::find() // it was busy
@@ -157,7 +157,7 @@ impl Call<'_> {
     }
 
     /// The daemon, started if there is none; else the Python for an engine of our own.
-    fn daemon(&self) -> Daemon {
+    fn daemon(&self, request: &[u8]) -> Daemon {
         let place = match socket::place() {
             Some(place) if !Marker::Silent.is_fresh(&place) => place,
             _ => return Daemon::None(python::find()),
@@ -167,12 +167,35 @@ impl Call<'_> {
             Attempt::Unusable => Daemon::None(python::find()),
             Attempt::Absent => {
                 let python = python::find();
+                if let (Some(python), true) = (&python, self.is_question() && socket::cache_is_new()) {
+                    self.ask_aside(python, &place, request)
+                }
                 match python.as_ref().and_then(|python| python::start_daemon(python, &place)) {
                     Some(stream) => Daemon::Answers(stream, place),
                     None => Daemon::None(python),
                 }
             }
         }
+    }
+
+    /// Whether it compiles nothing: cargo asks who the compiler is, and what it can do.
+    fn is_question(&self) -> bool {
+        self.argv
+            .iter()
+            .any(|word| *word == b"-vV" || word.starts_with(b"--print"))
+    }
+
+    /// Cargo's questions to a new cache, which can know no answer: rustc gives it, while a process aside starts the daemon
+    /// and asks in our place, so that the daemon knows this toolchain when the first compile comes.
+    fn ask_aside(&self, python: &OsStr, place: &OsStr, request: &[u8]) -> ! {
+        if sys::step_aside() {
+            let stream = python::start_daemon(python, place);
+            if let Some(Ok(mut channel)) = stream.map(|stream| Channel::new(stream, DAEMON_PATIENCE)) {
+                let _ = channel.send(request).and_then(|()| channel.answer());
+            }
+            exit(0)
+        }
+        self.pass()
     }
 
     /// Ask and do as told. Returns only if the engine will not serve this call.

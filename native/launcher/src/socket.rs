@@ -52,6 +52,11 @@ pub fn cache_dir() -> OsString {
     }
 }
 
+/// Whether nothing was ever stored.
+pub fn cache_is_new() -> bool {
+    fs::symlink_metadata(joined(&cache_dir(), "/store")).is_err()
+}
+
 fn place_for(cache_dir: &OsStr, uid: u32) -> OsString {
     let beside_store = joined(cache_dir, "/daemon.sock");
     if beside_store.len() <= MAX_SOCKET_PATH {

@@ -226,6 +226,26 @@ pub fn process_fd(pid: i32) -> Option<std::fs::File> {
     None
 }
 
+/// Go on in a second process as well, nobody's child and with nothing of the caller's open: true there.
+pub fn step_aside() -> bool {
+    unsafe {
+        let between = c::fork();
+        if between > 0 {
+            wait_for(between, true);
+        }
+        if between != 0 {
+            return false;
+        }
+        c::setsid();
+        if c::fork() != 0 {
+            c::_exit(0)
+        }
+    }
+    close_fds_from(0);
+    fill_standard_fds();
+    true
+}
+
 /// In a new child that becomes a daemon: leave the caller's session, jobserver, umask and signal settings behind.
 ///
 /// A second fork makes it nobody's child. The process between stays for at most two seconds and ends as the daemon did
