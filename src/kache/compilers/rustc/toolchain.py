@@ -17,7 +17,7 @@ import msgspec
 
 from kache.compilers.rustc.invocation import Refusal, is_rustc_name, program_stem
 from kache.compilers.rustc.sysroot import find_drivers, read_content, sysroot_around
-from kache.core.digest import Digest, hash_file, hash_parts
+from kache.core.digest import Digest, hash_mapped, hash_parts
 from kache.core.entry import FileIdentity
 from kache.core.outcome import Reason
 from kache.util import processes
@@ -245,9 +245,10 @@ class _FileHash:
         found = {path: FileIdentity.of(os.stat(path)) for path in paths}
         changed = [path for path, identity in found.items() if self._known.get(path, (None,))[0] != identity]
         # Cargo waits, and has started nothing yet that the other cores could do. Largest first: two make up half.
+        # Installers replace a toolchain's files, they do not write into them.
         changed.sort(key=lambda path: -found[path].size)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            for path, digest in zip(changed, pool.map(hash_file, changed), strict=True):
+            for path, digest in zip(changed, pool.map(hash_mapped, changed), strict=True):
                 self._known[path] = found[path], digest
         return {path: self._known[path][1] for path in found}
 
