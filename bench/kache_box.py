@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,11 @@ class KacheBox:
         """The cache directory."""
         return self.directory / "cache"
 
+    @property
+    def machine_dir(self) -> Path:
+        """What kache knows of this machine (its toolchains); a reset leaves it, as emptying a cache does."""
+        return self.directory.with_name(f"{self.directory.name}-machine")
+
     def env(self) -> dict[str, str]:
         """Return the environment of a build through this kache."""
         own = {
@@ -84,6 +90,7 @@ class KacheBox:
             "KACHE_CACHE_DIR": str(self.cache_dir),
             # An empty file in place of the user's own configuration.
             "KACHE_CONFIG": str(self.directory / "config.toml"),
+            "XDG_STATE_HOME": str(self.machine_dir),
         }
         if not self._daemon:
             own["KACHE_DAEMON"] = "0"
@@ -123,6 +130,18 @@ class KacheBox:
     def daemon_cpu_s(self) -> float:
         """Return the CPU seconds the running daemon has used since it started."""
         return process_cpu_s(self.daemon_pid())
+
+    def toolchain_cost(self) -> dict[str, float]:
+        """Return what it costs to meet a toolchain for the first time: once a machine, not once a cache."""
+        self.reset()
+        shutil.rmtree(self.machine_dir, ignore_errors=True)
+        self.start()
+        before_s, started = self.daemon_cpu_s(), time.perf_counter()
+        subprocess.run(
+            [self.program, "rustc", "-vV"], env=self.env(), stdin=subprocess.DEVNULL, capture_output=True, check=True
+        )
+        wall_s = time.perf_counter() - started
+        return {"wall_s": wall_s, "cpu_s": self.daemon_cpu_s() - before_s}
 
     def start(self) -> None:
         """Start the daemon and wait until it answers."""

@@ -24,7 +24,10 @@ def _headline(phase: str, found: Mapping[str, object]) -> str:
         return f"failed: {found['failed']}"
     if phase == "cold":
         wall, cpu = _median(found, "wall_ratio"), _median(found, "cpu_ratio")
-        return f"wall {wall:.3f}, CPU {cpu:.3f} of plain, limit {found['limit']}"
+        once = found["new_toolchain"]
+        assert isinstance(once, dict)
+        first = f"a new toolchain, once a machine: {once['wall_s']:.2f} s, CPU {once['cpu_s']:.2f} s"
+        return f"wall {wall:.3f}, CPU {cpu:.3f} of plain, limit {found['limit']}; {first}"
     if phase == "observe":
         wall, cpu = _median(found, "wall_ratio"), _median(found, "cpu_ratio")
         return f"wall {wall:.3f}, CPU {cpu:.3f} of the same without observing, limit {found['limit']}"

@@ -16,6 +16,7 @@ def run(context: Context, name: str) -> dict[str, object]:
     """Measure one project; return its figures."""
     where = context.checkout(context.project(name), "a")
     plain, kache = context.plain(), context.kache()
+    new_toolchain = kache.box.toolchain_cost()
     runs: list[dict[str, Usage]] = []
     path_taken = ""
     for index in range(context.pairs):
@@ -41,6 +42,7 @@ def run(context: Context, name: str) -> dict[str, object]:
         "cpu_ratio": summary(cpu),
         "last_outcomes": counts.outcomes,
         "passthrough_reasons": counts.reasons,
+        "new_toolchain": new_toolchain,
         "limit": LIMIT,
         "ok": median(wall) <= LIMIT and median(cpu) <= LIMIT,
         "peers": _peers(context, name, where, plain) if context.peers else {},

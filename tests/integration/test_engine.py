@@ -23,10 +23,10 @@ from tests.support.sandbox import toolchain_bin
 class Bench:
     """An engine and a checkout with one program."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, state_dir: Path | None = None) -> None:
         self.cache_dir = root / "cache"
         self.store = LocalStore.open(self.cache_dir)
-        self.engine = Engine(self.store, self.cache_dir)
+        self.engine = Engine(self.store, self.cache_dir, state_dir or root / "state")
         self.checkout = root / "ws"
         self.out_dir = self.checkout / "target" / "debug" / "deps"
         self.out_dir.mkdir(parents=True)
@@ -83,6 +83,20 @@ def test_a_compile_is_recorded_and_served(bench: Bench) -> None:
     assert bench.compile() is not None
     assert bench.hit()
     assert subprocess.run([bench.program], capture_output=True, text=True, check=True).stdout == "42\n"
+
+
+def test_a_toolchain_is_identified_once_a_machine_not_once_a_cache(tmp_path: Path) -> None:
+    """Guards new caches: half a gigabyte has to be read to know a toolchain."""
+    kept = tmp_path / "state" / "toolchains"
+    dates = []
+    for name in ("one", "two"):
+        bench = Bench(tmp_path / name, kept.parent)
+        bench.engine.begin(bench.engine.arrive(bench.request()))
+        bench.engine.close()
+        bench.store.close()
+        dates.append(kept.stat().st_mtime_ns)
+    assert dates[0] == dates[1], "the second one found something out that the first had not kept"
+    assert kept.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_program_changed_before_it_was_recorded_is_not_kept(bench: Bench) -> None:

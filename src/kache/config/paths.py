@@ -63,7 +63,7 @@ def user_config_path(env: Mapping[str, str]) -> Path:
 
 
 def state_dir(env: Mapping[str, str]) -> Path:
-    """Where `kache init` keeps what it needs to take everything back; it need not exist."""
+    """What belongs to the machine and outlives a cache: toolchains identified, what `kache init` can take back."""
     xdg = env.get("XDG_STATE_HOME", "")
     if xdg.startswith("/"):
         return Path(xdg, "kache")

@@ -52,7 +52,7 @@ class Server:
     def __init__(self, config: Config, store: LocalStore, loop: asyncio.AbstractEventLoop) -> None:
         self.config = config
         self.cache_dir = config.cache_dir
-        self.engine = Engine(store, config.cache_dir)
+        self.engine = Engine(store, config.cache_dir, paths.state_dir(os.environ))
         self.flights = SingleFlight(self.engine.digests, store.memos, store.expected_compile_s)
         self.transfers = Transfers(self)
         self.loop = loop

@@ -59,9 +59,10 @@ class Engine:
     Args:
         store: the open store.
         cache_dir: where its clock file is.
+        state_dir: where what is known of the machine's toolchains is kept: it outlives a cache, and serves all of them.
     """
 
-    def __init__(self, store: LocalStore, cache_dir: Path) -> None:
+    def __init__(self, store: LocalStore, cache_dir: Path, state_dir: Path) -> None:
         self.store = store
         self.digests = FileDigests(self._saved_digest)
         self.configs = Configs()
@@ -80,7 +81,7 @@ class Engine:
         self._next_token = int.from_bytes(os.urandom(7), "little")
         self._events: list[Event] = []
         self._events_lock = threading.Lock()
-        self._toolchains_path = cache_dir / TOOLCHAINS_NAME
+        self._toolchains_path = state_dir / TOOLCHAINS_NAME
         self._toolchains_saved = self._load_toolchains()
 
     # ---- a call
@@ -347,10 +348,11 @@ class Engine:
     def close(self) -> None:
         """Keep what took long to find out; the store is the caller's to close."""
         self.flush()
-        known = self._lookup.toolchains.export()
-        if known != self._toolchains_saved:
+        if self._lookup.toolchains.export() != self._toolchains_saved:
             try:
-                atomic.write(self._toolchains_path, known)
+                self._load_toolchains()  # what another cache's engine has kept meanwhile stays
+                self._toolchains_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                atomic.write(self._toolchains_path, self._lookup.toolchains.export())
             except OSError as error:
                 log.warning("cannot keep what is known of toolchains: %s", error)
 

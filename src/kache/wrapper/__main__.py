@@ -9,6 +9,7 @@ import sys
 
 from kache import __version__
 from kache.config.load import load
+from kache.config.paths import state_dir
 from kache.core.outcome import Outcome, Reason
 from kache.engine.decisions import Found, Missed, Passed
 from kache.engine.engine import Engine
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> int:
     except (OSError, ProtocolError) as error:
         log.error("in-process engine: %s", error)
         return 1
-    engine = Engine(store, config.cache_dir)
+    engine = Engine(store, config.cache_dir, state_dir(os.environ))
     try:
         _serve(engine, connection, request)
         engine.flush()

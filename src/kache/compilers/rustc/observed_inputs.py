@@ -69,6 +69,9 @@ class Observed:
     left_out: dict[bytes, str] = field(default_factory=dict)
 
 
+_O_PATH = getattr(os, "O_PATH", 0) | os.O_CLOEXEC  # observed compiles are Linux's alone
+
+
 def judge(records: list[Record], around: Around) -> Observed | None:
     """Sort the records of one compile; None if the compiler itself was not observed (a static one).
 
@@ -260,7 +263,21 @@ class _Judge:
 
 def _real(path: bytes) -> bytes:
     """The real path, empty for the root: realpath keeps the two slashes that ld begins some of its paths with."""
-    return b"/".join((b"", *filter(None, os.path.realpath(path).split(b"/"))))
+    try:
+        # The kernel's own walk: gcc's paths go up and down through a dozen directories, and a link has hundreds.
+        fd = os.open(path, _O_PATH)
+    except OSError:
+        found = os.path.realpath(path)
+    else:
+        found = _opened(fd)
+    return b"/".join((b"", *filter(None, found.split(b"/"))))
+
+
+def _opened(fd: int) -> bytes:
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % fd)
+    finally:
+        os.close(fd)
 
 
 def _read_before_written(records: list[Record]) -> set[bytes]:

@@ -1,7 +1,7 @@
 """Which toolchain a call uses, by content: never by its version text alone.
 
-Finding out costs two starts of rustc and reading 350 MB once; afterwards a call costs a few stats. `export` and
-`restore` carry the result over a restart.
+Finding out costs two starts of rustc and reading half a gigabyte once; afterwards a call costs a few stats. `export`
+and `restore` carry the result over a restart.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _FailedError(Exception):
 class Toolchains:
     """Identifies toolchains and remembers them.
 
-    Not thread safe: one thread asks. The first question about a toolchain blocks for about 0.25 s.
+    Not thread safe: one thread asks. The first question about a toolchain blocks for about 0.2 s.
 
     Args:
         clock: monotonic seconds.
