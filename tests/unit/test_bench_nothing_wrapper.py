@@ -32,8 +32,23 @@ edition = "2021"
 [lib]
 proc-macro = true
 """
-BUILD = """fn main() {
+# As autocfg and rustix ask: does rustc take this? Both questions have the same words.
+BUILD = """use std::io::Write;
+use std::process::{Command, Stdio};
+fn takes(source: &str, out: &std::path::Path) -> bool {
+    let wrapper = std::env::var_os("RUSTC_WRAPPER").filter(|path| !path.is_empty());
+    let rustc = std::env::var_os("RUSTC").unwrap();
+    let mut words: Vec<_> = wrapper.into_iter().chain([rustc]).collect();
+    let mut asked = Command::new(words.remove(0));
+    asked.args(words).args(["--crate-name=probe", "--crate-type=rlib", "--emit=metadata", "--out-dir"]).arg(out);
+    let mut asked = asked.arg("-").stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    asked.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
+    asked.wait().unwrap().success()
+}
+fn main() {
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+    assert!(takes("pub fn f() {}", &out));
+    assert!(!takes("pub fn f() -> u8 { 300 }", &out));
     std::fs::write(out.join("made.rs"), "pub const MADE: &str = \\"made\\";").unwrap();
     println!("cargo:rerun-if-changed=build.rs");
 }

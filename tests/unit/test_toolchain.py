@@ -48,9 +48,9 @@ def runs(root: Path) -> int:
 
 
 def identify(
-    toolchains: Toolchains, compiler: Path | str, env: Mapping[bytes, bytes] = ENV, cwd: str = "/"
+    toolchains: Toolchains, compiler: Path | str, env: Mapping[bytes, bytes] = ENV, cwd: str = "/", asker: int = 0
 ) -> Toolchain:
-    found = toolchains.identify(os.fsencode(compiler), env, os.fsencode(cwd))
+    found = toolchains.identify(os.fsencode(compiler), env, os.fsencode(cwd), asker)
     assert isinstance(found, Toolchain), found
     return found
 
@@ -95,6 +95,19 @@ def test_other_content_is_another_toolchain_with_the_same_version(tmp_path: Path
     second = identify(toolchains, root / "bin" / "rustc")
     assert second.identity != first.identity
     assert second.verbose_version == first.verbose_version
+
+
+def test_a_standard_library_written_in_place_is_seen_when_the_next_build_begins(tmp_path: Path) -> None:
+    """Guards those who build it: `cp` writes into the file, and its directory's date stays."""
+    root = toolchain_dir(tmp_path / "t")
+    toolchains = Toolchains()
+    first = identify(toolchains, root / "bin" / "rustc", asker=1)
+    kept = toolchains.export()
+    (root / "lib/rustlib/x86_64-unknown-linux-gnu/lib/libstd-1.rlib").write_bytes(b"dts")
+    assert identify(toolchains, root / "bin" / "rustc", asker=2).identity != first.identity
+    restarted = Toolchains()
+    restarted.restore(kept)
+    assert identify(restarted, root / "bin" / "rustc", asker=1).identity != first.identity
 
 
 def test_one_altered_byte_of_the_same_size_and_date_is_seen(tmp_path: Path) -> None:

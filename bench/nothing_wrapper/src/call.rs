@@ -11,6 +11,8 @@ pub struct Call {
     argv_hash: u64,
     /// Where rustc writes; `None` for probes (`-vV`, `--print`).
     pub out_dir: Option<PathBuf>,
+    /// What a build script pipes into rustc to see whether it compiles: no unit, and its words do not say what it is.
+    pub is_piped: bool,
 }
 
 impl Call {
@@ -20,6 +22,8 @@ impl Call {
             extra_filename: String::new(),
             argv_hash: fnv(rustc, args),
             out_dir: None,
+            is_piped: args.iter().any(|arg| arg == "-")
+                && !args.iter().any(|arg| arg.as_bytes().starts_with(b"--print")),
         };
         let mut rest = args.iter();
         while let Some(arg) = rest.next() {

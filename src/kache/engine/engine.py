@@ -166,7 +166,8 @@ class Engine:
         """Put whole units into the call's fresh target; blocks, so the daemon calls it in a worker thread."""
         started = time.perf_counter()
         env = environment(call.request)
-        toolchain = self._lookup.toolchains.identify(call.request.argv[0], env, call.request.cwd)
+        request = call.request
+        toolchain = self._lookup.toolchains.identify(request.argv[0], env, request.cwd, request.ppid)
         try:
             if isinstance(toolchain, Refusal):
                 return

@@ -85,7 +85,7 @@ class Lookup:
         if not request.argv or not request.cwd:
             return Passed(Reason.NOT_RUSTC if request.cwd else Reason.UNREADABLE_INPUT)
         asker = Asker(request, environment(request), config, _seen_id(request, config))
-        toolchain = self.toolchains.identify(request.argv[0], asker.env, request.cwd)
+        toolchain = self.toolchains.identify(request.argv[0], asker.env, request.cwd, request.ppid)
         seen = self._seen.get(asker.seen_id)
         if seen is not None:
             entry = self._still(seen, toolchain)
@@ -103,7 +103,8 @@ class Lookup:
             PendingRecord: as for `decide`.
         """
         asker = Asker(request, environment(request), config, _seen_id(request, config))
-        return self._key(asker, self.toolchains.identify(request.argv[0], asker.env, request.cwd))
+        toolchain = self.toolchains.identify(request.argv[0], asker.env, request.cwd, request.ppid)
+        return self._key(asker, toolchain)
 
     def match(self, missed: Missed) -> Found | None:
         """The entry whose inputs are today what they were; asks the index whether it has news before it says no.

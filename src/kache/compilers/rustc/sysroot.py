@@ -20,11 +20,13 @@ class Content:
 
     Attributes:
         digest: does not depend on where the toolchain lies.
-        watch: paths whose stat tells when the digest is no longer true.
+        watch: paths whose stat tells when a file was replaced, added or removed.
+        files: paths of all that was read, some of which may be written in place.
     """
 
     digest: Digest
     watch: tuple[bytes, ...]
+    files: tuple[bytes, ...]
 
 
 def sysroot_around(program: bytes) -> bytes:
@@ -88,7 +90,7 @@ def read_content(sysroot: bytes, programs: Iterable[bytes], drivers: list[bytes]
     parts = [b"rust-src" if os.path.exists(source) else b""]
     parts += [part for path in whole for part in (os.path.basename(path), digests[path])]
     parts += [part for path in of_targets for part in (path.removeprefix(rustlib), digests[path])]
-    return Content(hash_parts(parts), tuple(dict.fromkeys(watch)))
+    return Content(hash_parts(parts), tuple(dict.fromkeys(watch)), tuple(dict.fromkeys((*whole, *of_targets))))
 
 
 def _llvm(drivers: list[bytes]) -> list[bytes]:

@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -44,6 +44,7 @@ class Toolchain:
         release: (1, 95).
         verbose_version: all of `rustc -vV`.
         real_rustc: absolute path of rustc behind proxies and symlinks.
+        files: everything that was read to identify it, with what stat said.
     """
 
     identity: Digest
@@ -52,6 +53,7 @@ class Toolchain:
     release: tuple[int, int]
     verbose_version: str
     real_rustc: bytes
+    files: Watch = field(default=(), repr=False, compare=False)
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -84,25 +86,32 @@ class Toolchains:
         # (real binary, where the loader finds the driver) -> (watch, answer)
         self._binaries: dict[tuple[bytes, bytes], tuple[Watch, Toolchain]] = {}
         self._is_shim = False
+        self._asker = 0
+        self._whole: set[tuple[Digest, bytes]] = set()
 
-    def identify(self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> Toolchain | Refusal:
+    def identify(self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, asker: int = 0) -> Toolchain | Refusal:
         """The toolchain behind a compiler.
 
         Args:
             compiler: argv[0] of the call: rustc or clippy-driver, by path or by name.
             env: the caller's environment.
             cwd: the caller's working directory.
+            asker: the cargo that asks. Each call compares the files people replace; the first of an asker all of them:
+                a standard library written into in place is seen when the next build begins.
 
         Returns:
             The toolchain; NOT_RUSTC for anything else (it is not run), TOOLCHAIN if it fails to say what it is.
         """
         if not is_rustc_name(compiler):
             return Refusal(Reason.NOT_RUSTC, os.fsdecode(compiler))
+        if asker != self._asker:
+            self._asker = asker
+            self._whole.clear()
         asked = self._asked(compiler, env, cwd)
         known = self._calls.get(asked)
         if known is not None:
             watch, answer, asked_at = known
-            fresh = isinstance(answer, Toolchain) or self._clock() - asked_at < _REFUSED_S
+            fresh = self._is_whole(answer) if isinstance(answer, Toolchain) else self._clock() - asked_at < _REFUSED_S
             if fresh and _holds(watch):
                 return answer
         watched: Watched = {}
@@ -190,9 +199,18 @@ class Toolchains:
 
     def _binary(self, binary: bytes, loader: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[Watch, Toolchain]:
         known = self._binaries.get((binary, loader))
-        if known is None or not _holds(known[0]):
+        if known is None or not _holds(known[0]) or not self._is_whole(known[1]):
             known = self._binaries[binary, loader] = self._identify_binary(binary, loader, env, cwd)
         return known
+
+    def _is_whole(self, toolchain: Toolchain) -> bool:
+        """Whether all its files are as they were when this asker began: too many to look at in each call."""
+        place = toolchain.identity, toolchain.sysroot
+        if place not in self._whole:
+            if not _holds(toolchain.files):
+                return False
+            self._whole.add(place)
+        return True
 
     def _loader(self, watch: Watch, library_path: bytes) -> bytes:
         """Directory of LD_LIBRARY_PATH from which the loader would take another driver than the toolchain's own."""
@@ -226,11 +244,11 @@ class Toolchains:
             programs = tuple(dict.fromkeys((binary, rustc)))
             content = read_content(sysroot, programs, drivers, self._hash)
             verbose = said.result().decode()
-        watch = _look(content.watch)
-        self._hash.check(watch)
+        watch, files = _look(content.watch), _look(content.files)
+        self._hash.check(files)
         host, release = _facts(verbose)
         identity = hash_parts((b"rustc", verbose.encode(), content.digest))
-        return watch, Toolchain(identity, sysroot, host, release, verbose, rustc)
+        return watch, Toolchain(identity, sysroot, host, release, verbose, rustc, files)
 
 
 class _FileHash:
