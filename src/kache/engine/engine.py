@@ -274,12 +274,12 @@ class Engine:
             self.pending.discard(_stem(compile_.missed))
 
     def _record(self, compile_: Compile, done: Done) -> Entry | None:
-        missed, reason, outcome, entry = compile_.missed, "", Outcome.MISS, None
+        missed, reason, outcome, stored = compile_.missed, "", Outcome.MISS, None
         try:
             if compile_.is_private:
                 raise NotStoredError(Reason.INCREMENTAL_EXTERN)
-            entry = self._recorder.record(missed, done, compile_.around, send_to=self._send_to(compile_))
-            self.preparation.note(compile_.call.build, entry)
+            stored = self._recorder.record(missed, done, compile_.around, send_to=self._send_to(compile_))
+            self.preparation.note(compile_.call.build, stored[0])
         except NotStoredError as error:
             reason = error.reason
             log.info("not stored %s: %s %s", missed.call.crate_name, error.reason, error.detail)
@@ -291,8 +291,10 @@ class Engine:
             log.exception("record failed")
         if compile_.edit is not None:
             compile_.edit.end(done)
-        self._miss_event(compile_, done, entry, outcome, reason)
-        return entry
+        if stored is not None and missed.is_traced:
+            self._trace(compile_.call, trace_of(missed, *stored))
+        self._compiled(compile_, done, outcome, reason, () if stored is None else stored[1].inputs)
+        return None if stored is None else stored[0]
 
     def _edited(self, compile_: Compile, done: Done) -> None:
         assert compile_.edit is not None
@@ -307,14 +309,6 @@ class Engine:
             return ""
         env = policy.relevant(compile_.call.request.env)
         return "" if policy.why_not_write(self.config(compile_.call), env) else str(place)
-
-    def _miss_event(self, compile_: Compile, done: Done, entry: Entry | None, outcome: Outcome, reason: str) -> None:
-        missed = compile_.missed
-        memos = self.store.memos(missed.weak_key) if entry is not None else []
-        found = next((memo for memo in memos if entry is not None and memo.key == entry.key), None)
-        if entry is not None and found is not None and missed.is_traced:
-            self._trace(compile_.call, trace_of(missed, entry, found))
-        self._compiled(compile_, done, outcome, reason, found.inputs if found is not None else ())
 
     def _compiled(
         self, compile_: Compile, done: Done, outcome: Outcome, reason: str, inputs: Sequence[MemoInput]

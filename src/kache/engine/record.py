@@ -85,7 +85,7 @@ class Recorder:
     digests: FileDigests
     traits: MacroTraits
 
-    def record(self, missed: Missed, done: Done, around: Moments, *, send_to: str = "") -> Entry:
+    def record(self, missed: Missed, done: Done, around: Moments, *, send_to: str = "") -> tuple[Entry, InputMemo]:
         """Store the outputs of one compile.
 
         Args:
@@ -95,7 +95,7 @@ class Recorder:
             send_to: remote for whose upload queue it is.
 
         Returns:
-            The entry.
+            The entry, and the memo that leads to it.
 
         Raises:
             NotStoredError: it failed, or what it read or wrote is not known for sure.
@@ -145,7 +145,7 @@ class Recorder:
             raise
         for item in staged:
             self.digests.note(item.identity, item.digest)
-        return entry
+        return entry, memo
 
     def _check_keyed_files(self, missed: Missed, identities: Sequence[Identity]) -> None:
         """The files in the weak key must be what they were, else rustc may have read something else."""
