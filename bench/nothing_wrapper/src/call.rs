@@ -23,7 +23,9 @@ impl Call {
             argv_hash: fnv(rustc, args),
             out_dir: None,
             is_piped: args.iter().any(|arg| arg == "-")
-                && !args.iter().any(|arg| arg.as_bytes().starts_with(b"--print")),
+                && !args
+                    .iter()
+                    .any(|arg| arg.as_bytes().starts_with(b"--print")),
         };
         let mut rest = args.iter();
         while let Some(arg) = rest.next() {
