@@ -264,16 +264,15 @@ class _Judge:
 def _real(path: bytes) -> bytes:
     """The real path, empty for the root: realpath keeps the two slashes that ld begins some of its paths with."""
     try:
-        # The kernel's own walk: gcc's paths go up and down through a dozen directories, and a link has hundreds.
-        fd = os.open(path, _O_PATH)
-    except OSError:
+        found = _walked(path)
+    except OSError:  # it is gone, or there is no /proc
         found = os.path.realpath(path)
-    else:
-        found = _opened(fd)
     return b"/".join((b"", *filter(None, found.split(b"/"))))
 
 
-def _opened(fd: int) -> bytes:
+def _walked(path: bytes) -> bytes:
+    """Where the kernel comes to: gcc's paths go up and down through a dozen directories, and a link has hundreds."""
+    fd = os.open(path, _O_PATH)
     try:
         return os.readlink(b"/proc/self/fd/%d" % fd)
     finally:
