@@ -23,7 +23,7 @@ from kache.compilers.rustc.toolchain import Toolchain
 from kache.core.entry import InputMemo
 
 TOOLCHAIN = Toolchain(
-    b"identity", b"/sysroot", "x86_64-unknown-linux-gnu", (1, 95), "rustc 1.95.0\n", b"/sysroot/bin/rustc"
+    b"identity", b"/sysroot", "x86_64-unknown-linux-gnu", (1, 95), "rustc 1.95.0\n", b"/sysroot/bin/rustc", ()
 )
 FOREVER_NS = 2**62
 NAMES = ("alpha", "beta", "gamma")

@@ -57,6 +57,11 @@ def host_triple() -> str:
     return next(line.removeprefix("host: ") for line in done.stdout.splitlines() if line.startswith("host: "))
 
 
+def _known_toolchains() -> Path:
+    """Below the scratch home of this pytest process."""
+    return Path.home() / "toolchains"
+
+
 class Sandbox:
     """One user with one cache.
 
@@ -82,8 +87,12 @@ class Sandbox:
         self.settings: dict[str, str] = {} if engine == "daemon" else {"KACHE_DAEMON": "0"}
         self._last_event: dict[int, int] = {}
         self._cleanups: list[Callable[[], None]] = []
-        for directory in (self.home, self.cargo_home):
+        # What other boxes found out of the machine's toolchains: hashing one takes half a second of a busy machine.
+        self._toolchains = root / "state" / "kache" / "toolchains"
+        for directory in (self.home, self.cargo_home, self._toolchains.parent):
             directory.mkdir(parents=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy(_known_toolchains(), self._toolchains)
 
     # ---- what scenarios use
 
@@ -101,8 +110,7 @@ class Sandbox:
             "PATH": path,
             "HOME": str(self.home),
             "CARGO_HOME": str(self.cargo_home),
-            # The machine's, not the cache's: a box that had to hash the toolchain would take half a second more.
-            "XDG_STATE_HOME": str(Path.home() / ".local" / "state"),
+            "XDG_STATE_HOME": str(self.root / "state"),
             "CARGO_NET_OFFLINE": "true",
             "CARGO_TERM_COLOR": "never",
             "GIT_CEILING_DIRECTORIES": str(self.root),
@@ -233,6 +241,8 @@ class Sandbox:
 
     def remove(self) -> None:
         """Delete the box's files."""
+        if self._toolchains.exists() and not _known_toolchains().exists():
+            shutil.copy(self._toolchains, _known_toolchains())
         shutil.rmtree(self.root, ignore_errors=True)
         if self.socket.parent != self.cache_dir:
             for path in (self.socket, self.failed_start):

@@ -74,7 +74,7 @@ def request(*argv: bytes, env: tuple[bytes, ...] = ()) -> Request:
     return Request(os.getpid(), os.getppid(), 0o22, 0, 0, "0", b"/ws", list(argv), list(env))
 
 
-TOOLCHAIN = Toolchain(b"i" * 32, b"/opt/rust", "x", (1, 95), "rustc 1.95.0", b"/opt/rust/bin/rustc")
+TOOLCHAIN = Toolchain(b"i" * 32, b"/opt/rust", "x", (1, 95), "rustc 1.95.0", b"/opt/rust/bin/rustc", ())
 
 
 def test_a_question_is_its_words_and_what_steers_rustc() -> None:

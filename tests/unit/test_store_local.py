@@ -76,6 +76,19 @@ def test_an_upload_sees_a_commit_that_memory_has_not_learnt_of(box: StoreBox) ->
     assert box.store.committed(digest_of("x")) is None
 
 
+def test_lists_of_inputs_are_not_confused_when_another_process_reuses_their_ids(box: StoreBox) -> None:
+    """Guards purge beside a daemon: rows get numbers that were others', and the daemon remembers the others' lists."""
+    one, two = entry_of("one", ()), entry_of("two", ())
+    box.store.commit(one, memo_of(one, "a.rs"), [])
+    assert box.store.memos(one.weak_key) == [memo_of(one, "a.rs")]
+    other = LocalStore.open(box.cache_dir)
+    other.purge()
+    other.commit(two, memo_of(two, "b.rs"), [])
+    other.close()
+    assert box.store.memos(two.weak_key) == [memo_of(two, "b.rs")]
+    assert box.store.committed(two.key) == (two, memo_of(two, "b.rs"))
+
+
 def test_the_last_writer_of_a_key_wins_and_hits_are_kept(box: StoreBox) -> None:
     first = box.put("serde", {Role.RLIB: b"one" * 1000})
     box.store.add_events([Event(at_ns=time.time_ns(), build="1-1", outcome="local_hit", entry_key=first.key)])

@@ -25,6 +25,7 @@ use std::io::{self, Write};
 use std::os::raw::c_char;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::exit;
 use std::time::Duration;
 
@@ -189,6 +190,9 @@ impl Call<'_> {
     /// and asks in our place, so that the daemon knows this toolchain when the first compile comes.
     fn ask_aside(&self, python: &OsStr, place: &OsStr, request: &[u8]) -> ! {
         if sys::step_aside() {
+            if Path::new(python).is_absolute() {
+                let _ = env::set_current_dir("/"); // the checkout may be unmounted meanwhile
+            }
             let stream = python::start_daemon(python, place);
             if let Some(Ok(mut channel)) = stream.map(|stream| Channel::new(stream, DAEMON_PATIENCE)) {
                 let _ = channel.send(request).and_then(|()| channel.answer());

@@ -7,6 +7,7 @@ Whatever goes wrong in here becomes a passthrough and an event: a cache problem 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -81,7 +82,8 @@ class Engine:
         self._next_token = int.from_bytes(os.urandom(7), "little")
         self._events: list[Event] = []
         self._events_lock = threading.Lock()
-        self._toolchains_path = state_dir / TOOLCHAINS_NAME
+        # The second is for users without a home, or with one they cannot write.
+        self._toolchains_paths = (state_dir / TOOLCHAINS_NAME, cache_dir / TOOLCHAINS_NAME)
         self._toolchains_saved = self._load_toolchains()
 
     # ---- a call
@@ -343,13 +345,17 @@ class Engine:
     def close(self) -> None:
         """Keep what took long to find out; the store is the caller's to close."""
         self.flush()
-        if self._lookup.toolchains.export() != self._toolchains_saved:
+        if self._lookup.toolchains.export() == self._toolchains_saved:
+            return
+        self._load_toolchains()  # what another cache's engine has kept meanwhile stays
+        for path in self._toolchains_paths:
             try:
-                self._load_toolchains()  # what another cache's engine has kept meanwhile stays
-                self._toolchains_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                atomic.write(self._toolchains_path, self._lookup.toolchains.export())
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                atomic.write(path, self._lookup.toolchains.export())
             except OSError as error:
-                log.warning("cannot keep what is known of toolchains: %s", error)
+                log.info("cannot keep what is known of toolchains in %s: %s", path, error)
+            else:
+                return
 
     @property
     def in_flight(self) -> int:
@@ -393,11 +399,9 @@ class Engine:
             progress.tell(call.build.id, outcome, event.crate_name, call.request.env, elapsed_us)
 
     def _load_toolchains(self) -> bytes:
-        try:
-            saved = self._toolchains_path.read_bytes()
-        except OSError:
-            return b""
-        self._lookup.toolchains.restore(saved)
+        for path in self._toolchains_paths:
+            with contextlib.suppress(OSError):
+                self._lookup.toolchains.restore(path.read_bytes())
         return self._lookup.toolchains.export()
 
     def _saved_digest(self, identity: FileIdentity) -> Digest | None:

@@ -18,6 +18,7 @@ from kache.compilers.rustc.key_inputs import dependency_directories, find_artifa
 from kache.compilers.rustc.macro_library import MacroTraits
 from kache.compilers.rustc.observed_inputs import Around, Observed, judge
 from kache.compilers.rustc.outputs import debug_files, read_messages, role_of
+from kache.compilers.rustc.toolchain import holds
 from kache.core.digest import hash_bytes, hash_parts
 from kache.core.entry import Artifact, Entry, FileIdentity, InputKind, InputMemo, MemoInput, Role
 from kache.core.outcome import Reason
@@ -149,6 +150,8 @@ class Recorder:
 
     def _check_keyed_files(self, missed: Missed, identities: Sequence[Identity]) -> None:
         """The files in the weak key must be what they were, else rustc may have read something else."""
+        if not holds(missed.toolchain.files):
+            raise NotStoredError(Reason.INPUT_CHANGED, os.fsdecode(missed.toolchain.sysroot))
         for path, before in identities:
             try:
                 found = os.stat(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from kache.core.entry import Entry, InputMemo
@@ -28,11 +29,12 @@ class Lookup:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._memos: Lru[bytes, list[InputMemo]] = Lru(_MEMO_WEIGHT)
-        self._inputs: Lru[int, Inputs] = Lru(_LIST_WEIGHT)
+        self._inputs: Lru[bytes, Inputs] = Lru(_LIST_WEIGHT)
         self._entries: Lru[bytes, Entry] = Lru(_ENTRY_WEIGHT)
         self._no_entry: Lru[bytes, bool] = Lru(_MISSES)
         self._links: Lru[bytes, tuple[str, ...]] = Lru(_LINKS_WEIGHT)
         self._changes = 0
+        self._lock = threading.Lock()
 
     def memos(self, weak_key: bytes) -> list[InputMemo]:
         """See `LocalStore.memos`."""
@@ -40,9 +42,11 @@ class Lookup:
         if found is None:
             changes = self._changes
             found = self._stored_memos(weak_key)
-            # A worker may have committed another one since the rows were read.
-            if changes == self._changes:
-                self._memos.put(weak_key, found, 1 + sum(1 + len(memo.inputs) for memo in found))
+            weight = 1 + sum(1 + len(memo.inputs) for memo in found)
+            with self._lock:
+                # A worker may have committed another one since the rows were read.
+                if changes == self._changes:
+                    self._memos.put(weak_key, found, weight)
         return found
 
     def entry(self, key: bytes) -> Entry | None:
@@ -51,12 +55,13 @@ class Lookup:
         if found is None and not self._no_entry.get(key):
             changes = self._changes
             found = self._stored_entry(key)
-            if changes != self._changes:
-                return found
-            if found is not None:
-                self._hold(found)
-            else:
-                self._no_entry.put(key, True)  # noqa: FBT003
+            with self._lock:
+                if changes != self._changes:
+                    return found
+                if found is not None:
+                    self._hold(found)
+                else:
+                    self._no_entry.put(key, True)  # noqa: FBT003
         return found
 
     def committed(self, key: bytes) -> tuple[Entry, InputMemo] | None:
@@ -85,20 +90,25 @@ class Lookup:
 
     def learn(self, entry: Entry, weak_key: bytes) -> None:
         """Take in what was just committed."""
-        self._changes += 1
-        self._no_entry.drop(entry.key)
-        self._memos.drop(weak_key)
-        self._hold(entry)
+        with self._lock:
+            self._changes += 1
+            self._no_entry.drop(entry.key)
+            self._memos.drop(weak_key)
+            self._hold(entry)
 
     def forget(self) -> None:
         """Forget everything: another process wrote, or entries went."""
-        self._changes += 1
-        for cache in (self._memos, self._inputs, self._entries, self._no_entry, self._links):
-            cache.clear()
+        with self._lock:
+            self._changes += 1
+            for cache in (self._memos, self._inputs, self._entries, self._no_entry, self._links):
+                cache.clear()
 
     def _stored_memos(self, weak_key: bytes) -> list[InputMemo]:
+        # Lists by their hashes: ids come again after others were deleted, and another process may delete.
         rows = self._index.rows(
-            "SELECT key, files_id, rest_id, layout FROM memos WHERE weak_key = ? ORDER BY used_ns DESC, key",
+            "SELECT key, files.hash, rest.hash, layout FROM memos"
+            " LEFT JOIN inputs AS files ON files.id = files_id LEFT JOIN inputs AS rest ON rest.id = rest_id"
+            " WHERE weak_key = ? ORDER BY used_ns DESC, key",
             (weak_key,),
         )
         return memos.rebuild(weak_key, rows, self._inputs_of)
@@ -114,14 +124,14 @@ class Lookup:
         for artifact in entry.artifacts:
             self._links.put(artifact.digest, entry.links, 1 + len(entry.links))
 
-    def _inputs_of(self, number: int | None) -> Inputs:
-        if number is None:
+    def _inputs_of(self, mark: bytes | None) -> Inputs:
+        if mark is None:
             return ()
-        found = self._inputs.get(number)
+        found = self._inputs.get(mark)
         if found is None:
-            row = self._index.one("SELECT body FROM inputs WHERE id = ?", (number,))
+            row = self._index.one("SELECT body FROM inputs WHERE hash = ?", (mark,))
             if row is None:
                 raise ValueError("a list of inputs is gone")
             found = memos.decode_inputs(row[0])
-            self._inputs.put(number, found, 1 + len(found))
+            self._inputs.put(mark, found, 1 + len(found))
         return found

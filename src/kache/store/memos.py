@@ -74,13 +74,13 @@ def save(connection: sqlite3.Connection, memo: InputMemo, now_ns: int) -> None:
 
 
 def rebuild(
-    weak_key: bytes, rows: Iterable[tuple[Any, ...]], inputs_of: Callable[[int | None], Inputs]
+    weak_key: bytes, rows: Iterable[tuple[Any, ...]], inputs_of: Callable[[bytes | None], Inputs]
 ) -> list[InputMemo]:
-    """Memos from rows of (key, files_id, rest_id, layout); one that cannot be read is left out."""
+    """Memos from rows of (key, hash of the files' list, of the rest's, layout); one that cannot be read is left out."""
     memos = []
-    for key, files_id, rest_id, layout in rows:
+    for key, files_mark, rest_mark, layout in rows:
         try:
-            files, rest = inputs_of(files_id), inputs_of(rest_id)
+            files, rest = inputs_of(files_mark), inputs_of(rest_mark)
             memos.append(InputMemo(weak_key, key, _merged(files, rest, layout)))
         except (ValueError, StopIteration) as error:
             _log.warning("a memo cannot be read: %s", error)

@@ -17,7 +17,7 @@ import msgspec
 
 from kache.compilers.rustc.invocation import Refusal, is_rustc_name, program_stem
 from kache.compilers.rustc.sysroot import find_drivers, read_content, sysroot_around
-from kache.core.digest import Digest, hash_mapped, hash_parts
+from kache.core.digest import Digest, hash_file, hash_parts
 from kache.core.entry import FileIdentity
 from kache.core.outcome import Reason
 from kache.util import processes
@@ -26,6 +26,10 @@ _TIMEOUT_S = 20
 _REFUSED_S = 30.0
 """A toolchain that failed is not asked again for so long, unless one of its files changes."""
 _MAX_CALLS = 512
+_FORMAT = 1
+"""Of what `export` gives; raised when anything else of a toolchain counts."""
+_MAX_KEPT = 32
+"""Toolchains that `export` gives, the last ones found."""
 
 Watch = tuple[tuple[bytes, FileIdentity | None], ...]
 """Paths with what stat said, None for one that must not exist."""
@@ -53,7 +57,7 @@ class Toolchain:
     release: tuple[int, int]
     verbose_version: str
     real_rustc: bytes
-    files: Watch = field(default=(), repr=False, compare=False)
+    files: Watch = field(repr=False, compare=False)
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -112,7 +116,7 @@ class Toolchains:
         if known is not None:
             watch, answer, asked_at = known
             fresh = self._is_whole(answer) if isinstance(answer, Toolchain) else self._clock() - asked_at < _REFUSED_S
-            if fresh and _holds(watch):
+            if fresh and holds(watch):
                 return answer
         watched: Watched = {}
         self._is_shim = False
@@ -142,8 +146,9 @@ class Toolchains:
         rows = [
             _Row(binary, loader, tuple((path, tuple(found) if found else None) for path, found in watch), toolchain)
             for (binary, loader), (watch, toolchain) in self._binaries.items()
+            if os.path.exists(binary)
         ]
-        return msgspec.msgpack.encode(rows)
+        return msgspec.msgpack.encode((_FORMAT, rows[-_MAX_KEPT:]))
 
     def restore(self, blob: bytes) -> int:
         """Take over what `export` gave; a blob of another version is ignored.
@@ -152,8 +157,10 @@ class Toolchains:
             Number of toolchains known. Each is still compared with its files before it is used.
         """
         try:
-            rows = msgspec.msgpack.decode(blob, type=list[_Row])
+            version, rows = msgspec.msgpack.decode(blob, type=tuple[int, list[_Row]])
         except (msgspec.DecodeError, msgspec.ValidationError):
+            return 0
+        if version != _FORMAT:
             return 0
         for row in rows:
             watch = tuple((path, FileIdentity(*found) if found else None) for path, found in row.watch)
@@ -199,7 +206,7 @@ class Toolchains:
 
     def _binary(self, binary: bytes, loader: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[Watch, Toolchain]:
         known = self._binaries.get((binary, loader))
-        if known is None or not _holds(known[0]) or not self._is_whole(known[1]):
+        if known is None or not holds(known[0]) or not self._is_whole(known[1]):
             known = self._binaries[binary, loader] = self._identify_binary(binary, loader, env, cwd)
         return known
 
@@ -207,7 +214,7 @@ class Toolchains:
         """Whether all its files are as they were when this asker began: too many to look at in each call."""
         place = toolchain.identity, toolchain.sysroot
         if place not in self._whole:
-            if not _holds(toolchain.files):
+            if not holds(toolchain.files):
                 return False
             self._whole.add(place)
         return True
@@ -263,10 +270,9 @@ class _FileHash:
         found = {path: FileIdentity.of(os.stat(path)) for path in paths}
         changed = [path for path, identity in found.items() if self._known.get(path, (None,))[0] != identity]
         # Cargo waits, and has started nothing yet that the other cores could do. Largest first: two make up half.
-        # Installers replace a toolchain's files, they do not write into them.
         changed.sort(key=lambda path: -found[path].size)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            for path, digest in zip(changed, pool.map(hash_mapped, changed), strict=True):
+            for path, digest in zip(changed, pool.map(hash_file, changed), strict=True):
                 self._known[path] = found[path], digest
         return {path: self._known[path][1] for path in found}
 
@@ -277,7 +283,8 @@ class _FileHash:
                 raise _FailedError(f"{os.fsdecode(path)} changed while it was read")
 
 
-def _holds(watch: Watch) -> bool:
+def holds(watch: Watch) -> bool:
+    """Whether stat still says of every path what it said."""
     for path, expected in watch:
         try:
             found = os.stat(path)
