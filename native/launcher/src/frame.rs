@@ -17,6 +17,7 @@ const WAIT: u8 = 9;
 /// Flags of REQUEST.
 pub const STDERR_IS_TERMINAL: u32 = 1;
 pub const STDOUT_IS_TERMINAL: u32 = 2;
+pub const ASIDE: u32 = 4;
 /// Flag of RUN: after DONE wait until the engine closes the connection.
 pub const WAIT_FOR_CLOSE: u32 = 1;
 

@@ -114,14 +114,14 @@ impl Call<'_> {
         if switch("KACHE_DISABLED") == Some(true) {
             self.pass();
         }
-        let request = match self.request() {
+        let request = match self.request(0) {
             Some(request) => request,
             None => self.pass(),
         };
         let python = if switch("KACHE_DAEMON") == Some(false) {
             python::find()
         } else {
-            match self.daemon(&request) {
+            match self.daemon() {
                 Daemon::Answers(stream, place) => {
                     self.converse(stream, &request, DAEMON_PATIENCE, Some(&place));
                     python::find() // it was busy
@@ -135,13 +135,14 @@ impl Call<'_> {
         self.pass()
     }
 
-    fn request(&self) -> Option<Vec<u8>> {
+    fn request(&self, further_flags: u32) -> Option<Vec<u8>> {
         let terminals = [(2, frame::STDERR_IS_TERMINAL), (1, frame::STDOUT_IS_TERMINAL)];
         let flags = terminals
             .iter()
             .filter(|(fd, _)| sys::is_terminal(*fd))
             .map(|(_, flag)| flag)
-            .sum();
+            .sum::<u32>()
+            | further_flags;
         let cwd = env::current_dir().unwrap_or_default(); // empty when deleted; the engine passes then
         Request {
             pid: sys::own_pid() as u32,
@@ -158,7 +159,7 @@ impl Call<'_> {
     }
 
     /// The daemon, started if there is none; else the Python for an engine of our own.
-    fn daemon(&self, request: &[u8]) -> Daemon {
+    fn daemon(&self) -> Daemon {
         let place = match socket::place() {
             Some(place) if !Marker::Silent.is_fresh(&place) => place,
             _ => return Daemon::None(python::find()),
@@ -169,7 +170,7 @@ impl Call<'_> {
             Attempt::Absent => {
                 let python = python::find();
                 if let (Some(python), true) = (&python, self.is_question() && socket::cache_is_new()) {
-                    self.ask_aside(python, &place, request)
+                    self.ask_aside(python, &place)
                 }
                 match python.as_ref().and_then(|python| python::start_daemon(python, &place)) {
                     Some(stream) => Daemon::Answers(stream, place),
@@ -188,14 +189,16 @@ impl Call<'_> {
 
     /// Cargo's questions to a new cache, which can know no answer: rustc gives it, while a process aside starts the daemon
     /// and asks in our place, so that the daemon knows this toolchain when the first compile comes.
-    fn ask_aside(&self, python: &OsStr, place: &OsStr, request: &[u8]) -> ! {
+    fn ask_aside(&self, python: &OsStr, place: &OsStr) -> ! {
+        let request = self.request(frame::ASIDE);
         if sys::step_aside() {
             if Path::new(python).is_absolute() {
                 let _ = env::set_current_dir("/"); // the checkout may be unmounted meanwhile
             }
             let stream = python::start_daemon(python, place);
-            if let Some(Ok(mut channel)) = stream.map(|stream| Channel::new(stream, DAEMON_PATIENCE)) {
-                let _ = channel.send(request).and_then(|()| channel.answer());
+            let channel = stream.map(|stream| Channel::new(stream, DAEMON_PATIENCE));
+            if let (Some(Ok(mut channel)), Some(request)) = (channel, request) {
+                let _ = channel.send(&request).and_then(|()| channel.answer());
             }
             exit(0)
         }

@@ -22,7 +22,7 @@ from kache.engine.serve import Served, heavy_bytes
 from kache.engine.single_flight import Flight
 from kache.errors import StoreError
 from kache.ipc import protocol
-from kache.ipc.protocol import Busy, Control, Done, Pass, ProtocolError, Reply, Request, Wait
+from kache.ipc.protocol import Busy, Control, Done, Pass, ProtocolError, Reply, Request, RequestFlag, Wait
 
 if TYPE_CHECKING:
     from kache.daemon.server import Server
@@ -109,7 +109,13 @@ class Connection(asyncio.Protocol):
         if busy:
             self._send(Busy(busy), close=True)
             return
-        self._decide(self._engine.arrive(request))
+        call = self._engine.arrive(request)
+        if request.flags & RequestFlag.ASIDE:
+            with contextlib.suppress(PendingRecord):
+                self._engine.begin(call)
+            self._send(Pass(Reason.QUERY), close=True)
+        else:
+            self._decide(call)
 
     def _decide(self, call: Call) -> None:
         try:

@@ -52,6 +52,8 @@ class RequestFlag(IntFlag):
 
     STDERR_IS_TERMINAL = 1
     STDOUT_IS_TERMINAL = 2
+    ASIDE = 4
+    """rustc answers this call meanwhile: nothing of it counts, it only makes the toolchain known."""
 
 
 class RunFlag(IntFlag):
