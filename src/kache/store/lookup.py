@@ -104,9 +104,11 @@ class Lookup:
                 cache.clear()
 
     def _stored_memos(self, weak_key: bytes) -> list[InputMemo]:
-        # Lists by their hashes: ids come again after others were deleted, and another process may delete.
+        # Lists by their hashes: ids come again after others were deleted, and another process may delete. A list that is
+        # gone has an empty hash, which no list has: a memo without it would match too much.
         rows = self._index.rows(
-            "SELECT key, files.hash, rest.hash, layout FROM memos"
+            "SELECT key, CASE WHEN files_id NOT NULL THEN coalesce(files.hash, x'') END,"
+            " CASE WHEN rest_id NOT NULL THEN coalesce(rest.hash, x'') END, layout FROM memos"
             " LEFT JOIN inputs AS files ON files.id = files_id LEFT JOIN inputs AS rest ON rest.id = rest_id"
             " WHERE weak_key = ? ORDER BY used_ns DESC, key",
             (weak_key,),
