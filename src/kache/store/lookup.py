@@ -104,7 +104,7 @@ class Lookup:
                 cache.clear()
 
     def _stored_memos(self, weak_key: bytes) -> list[InputMemo]:
-        # Lists by their hashes: ids come again after others were deleted, and another process may delete. A list that is
+        # Lists by their hashes: ids come again after others were deleted, and another process may delete. One that is
         # gone has an empty hash, which no list has: a memo without it would match too much.
         rows = self._index.rows(
             "SELECT key, CASE WHEN files_id NOT NULL THEN coalesce(files.hash, x'') END,"
