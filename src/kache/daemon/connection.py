@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, cast
 
 from kache import __version__
 from kache.compilers.rustc.key_inputs import PendingRecord
-from kache.config import paths
 from kache.core.outcome import Outcome, Reason
 from kache.engine.calls import Call
 from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Passed
-from kache.engine.requests import environment_text
 from kache.engine.serve import Served, heavy_bytes
 from kache.engine.single_flight import Flight
 from kache.errors import StoreError
@@ -105,11 +103,11 @@ class Connection(asyncio.Protocol):
 
     def _request(self, request: Request) -> None:
         self._server.requests += 1
-        busy = self._not_ours(request)
+        call = self._engine.arrive(request)
+        busy = self._not_ours(call)
         if busy:
             self._send(Busy(busy), close=True)
             return
-        call = self._engine.arrive(request)
         if request.flags & RequestFlag.ASIDE:
             with contextlib.suppress(PendingRecord):
                 self._engine.begin(call)
@@ -126,14 +124,15 @@ class Connection(asyncio.Protocol):
             return
         self._answer(call, decision)
 
-    def _not_ours(self, request: Request) -> str:
+    def _not_ours(self, call: Call) -> str:
+        request = call.request
         if request.launcher_version != __version__:
             return "version"
         if self._server.draining:
             return "draining"
         if request.mount_ns and self._server.mount_ns and request.mount_ns != self._server.mount_ns:
             return "mount-namespace"
-        if paths.cache_dir(environment_text(request)) != self._server.cache_dir:
+        if self._engine.config(call).cache_dir != self._server.cache_dir:
             return "cache-dir"
         return ""
 

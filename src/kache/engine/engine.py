@@ -34,7 +34,7 @@ from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
 from kache.engine.edits import Edits, inputs_read
 from kache.engine.lookup import Lookup, trace_of
 from kache.engine.preparation import Preparation
-from kache.engine.record import Moments, NotStoredError, Recorder, identity_of, labelled, outputs_at_end
+from kache.engine.record import Moments, NotStoredError, Recorder, at_end, identity_of, labelled
 from kache.engine.requests import environment
 from kache.engine.serve import Served, serve
 from kache.engine.transfer import policy
@@ -253,7 +253,7 @@ class Engine:
         compile_ = self._compiles.get(done.token)
         if compile_ is not None:
             self.pending.add(_stem(compile_.missed))
-            compile_.around.outputs = outputs_at_end(done)
+            compile_.around.messages, compile_.around.outputs = at_end(done)
 
     def abandon(self, token: int) -> None:
         """The launcher is gone: nothing will come of this compile."""

@@ -17,7 +17,7 @@ from kache.compilers.rustc.closure import ENVIRONMENT, ClosureMaker, InputChange
 from kache.compilers.rustc.key_inputs import dependency_directories, find_artifact
 from kache.compilers.rustc.macro_library import MacroTraits
 from kache.compilers.rustc.observed_inputs import Around, Observed, judge
-from kache.compilers.rustc.outputs import debug_files, read_messages, role_of
+from kache.compilers.rustc.outputs import Messages, debug_files, read_messages, role_of
 from kache.compilers.rustc.toolchain import holds
 from kache.core.digest import hash_bytes, hash_parts
 from kache.core.entry import Artifact, Entry, FileIdentity, InputKind, InputMemo, MemoInput, Role
@@ -55,11 +55,13 @@ class Moments:
     Attributes:
         started_ns: the filesystem's clock when it started.
         keyed: keyed files with their identity before it started.
-        outputs: linked outputs (absolute paths) as they were when its end was reported; empty where its launcher waits.
+        messages: what it printed, read when its end was reported; None where its launcher waits.
+        outputs: linked outputs (absolute paths) as they were then; empty where its launcher waits.
     """
 
     started_ns: int
     keyed: Sequence[Identity]
+    messages: Messages | None = None
     outputs: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -107,7 +109,7 @@ class Recorder:
             raise NotStoredError(Reason.COMPILER_KILLED if killed else Reason.COMPILE_FAILED)
         started_ns = around.started_ns
         self._check_keyed_files(missed, around.keyed)
-        messages = read_messages(done.stderr)
+        messages = around.messages or read_messages(done.stderr)
         if messages.has_more_files:
             raise NotStoredError(Reason.EXTRA_OUTPUT)
         outputs, dep_info_path = self._outputs(missed, messages.artifacts, started_ns)
@@ -281,14 +283,14 @@ class Recorder:
         )
 
 
-def outputs_at_end(done: Done) -> dict[bytes, tuple[int, ...]]:
-    """What rustc left, seen the moment its end was reported: later cargo's user may change it in place."""
-    seen = {}
-    for path, emit in read_messages(done.stderr).artifacts:
+def at_end(done: Done) -> tuple[Messages, dict[bytes, tuple[int, ...]]]:
+    """What rustc said and left, seen the moment its end was reported: later cargo's user may change it in place."""
+    messages, seen = read_messages(done.stderr), {}
+    for path, emit in messages.artifacts:
         if emit == "link":
             with contextlib.suppress(OSError):
                 seen[path] = content_identity(FileIdentity.of(os.stat(path)))
-    return seen
+    return messages, seen
 
 
 def content_identity(identity: FileIdentity) -> tuple[int, ...]:

@@ -22,6 +22,8 @@ from kache.util.locking import locked
 _log = logging.getLogger("kache")
 
 _BUSY_TIMEOUT_S = 5.0
+_COMMIT_S = 0.02
+"""How long a commit of ours is waited for before everything known is taken for old."""
 _PAGE_COUNTS = ("page_count", "freelist_count")
 _FREE_PAGES_KEPT = 256
 _SUSPECT = ".suspect"
@@ -144,7 +146,7 @@ class Index:
         """Whether another process has written since the last call. May say so once too often, never too rarely.
 
         `PRAGMA data_version` of the reading connection also moves with our own writes; the writing connection's does
-        not, but it may be busy.
+        not, but it may be busy: a commit is waited for, since forgetting all that is known costs more.
 
         Raises:
             StoreError: the index was removed, or cannot be read.
@@ -159,7 +161,7 @@ class Index:
             if version == self._seen_by_read:
                 return False
             self._seen_by_read = version
-            if not self._write_lock.acquire(blocking=False):
+            if not self._write_lock.acquire(timeout=_COMMIT_S):
                 return True
             try:
                 seen, self._seen_by_write = self._seen_by_write, _data_version(self._write)

@@ -89,6 +89,8 @@ class Roots:
 
     def normalise_value(self, value: bytes) -> bytes:
         """A text (an environment value) with every root's path replaced where a path component ends."""
+        if b"/" not in value:
+            return value  # most of what cargo says of a crate
         return replace(value, [word for root in self.all for word in (root.path, root.placeholder)])
 
     def pairs(self) -> list[tuple[bytes, bytes]]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from kache.daemon.heartbeat import beat
 from kache.engine.builds import is_alive
 from kache.errors import StoreError
 
 if TYPE_CHECKING:
     from kache.daemon.server import Server
 
+_IDLE_S = 1.0
 log = logging.getLogger("kache")
 
 
 async def run(server: Server, interval_s: float = 0.25) -> None:
-    """Look every `interval_s` seconds for builds whose process is gone."""
+    """Look every `interval_s` seconds for builds whose process is gone; seldom while there is none to look for."""
     while True:
-        await asyncio.sleep(interval_s)
+        await beat(interval_s if server.engine.traces.builds() else _IDLE_S)
         for build in server.engine.traces.builds():
             if is_alive(build) or server.engine.pending:
                 continue

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
+
+from kache.daemon.heartbeat import beat
 
 if TYPE_CHECKING:
     from kache.daemon.server import Server
@@ -17,7 +18,7 @@ async def run(server: Server, interval_s: float = 0.5, busy_s: float = 5.0) -> N
     """
     written_at = time.monotonic()
     while True:
-        await asyncio.sleep(interval_s)
+        await beat(interval_s)
         if not server.engine.has_unwritten:
             continue
         if not server.engine.in_flight or time.monotonic() - written_at > busy_s:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from kache.config import paths
+from kache.daemon.heartbeat import beat
 
 if TYPE_CHECKING:
     from kache.daemon.server import Server
@@ -17,12 +19,16 @@ log = logging.getLogger("kache")
 Fingerprint = tuple[tuple[int, int, int], ...]
 
 
-async def run(server: Server, interval_s: float = 2.0) -> None:
-    """Compare every `interval_s` seconds; restart in a quiet moment."""
+async def run(server: Server, interval_s: float = 2.0, busy_s: float = 10.0) -> None:
+    """Compare every `interval_s` seconds, while rustc runs every `busy_s`; restart in a quiet moment."""
     files = watched()
     before = fingerprint(files)
+    compared_at = time.monotonic()
     while True:
-        await asyncio.sleep(interval_s)
+        await beat(interval_s)
+        if server.engine.in_flight and time.monotonic() - compared_at < busy_s:
+            continue
+        compared_at = time.monotonic()
         if server.engine.broken or fingerprint(files) != before:
             await asyncio.sleep(interval_s / 2)  # an installer at work: let it finish
             while server.engine.in_flight:

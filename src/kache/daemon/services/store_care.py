@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from kache.daemon.heartbeat import beat
 from kache.errors import StoreError
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ COPIES_S = 10.0
 """Silence after which copies made for a build are wanted no more."""
 
 
-async def run(server: Server, interval_s: float = 1.0) -> None:
+async def run(server: Server, interval_s: float = 2.0) -> None:
     """Each interval: evict if the store outgrew its budget; in a quiet moment verify blobs for a little while."""
     while True:
-        await asyncio.sleep(interval_s)
+        await beat(interval_s)
         try:
             await _once(server)
         except StoreError as error:

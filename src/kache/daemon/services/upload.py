@@ -5,12 +5,12 @@ Sleeps on a look at one number while no remote was ever named.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING
 
 from kache.config.load import load
+from kache.daemon.heartbeat import beat
 from kache.errors import KacheError, StoreError
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ _PROBE = "v1/probe"
 
 
 async def run(server: Server, interval_s: float = 0.5) -> None:
-    """Look every `interval_s` seconds."""
+    """Look every `interval_s` seconds, and half as often while no remote was named."""
     if load(os.environ, None).remote is not None:
         server.transfers.open_own()  # what waits from before is sent without waiting for a build
     while True:
-        await asyncio.sleep(interval_s)
+        await beat(interval_s if server.transfers.opened else 2 * interval_s)
         try:
             await once(server)
         except StoreError as error:
