@@ -197,6 +197,13 @@ class OutputError(KacheError):
     default_fix = "name another file, or leave -o out to print it"
 
 
+class ProgramMissingError(KacheError):
+    """A program that the command needs is not there or does not start."""
+
+    code = "program-missing"
+    default_fix = "install it, or mend PATH"
+
+
 class UsageError(KacheError):
     """The command line asks for something kache does not have."""
 

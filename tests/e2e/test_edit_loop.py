@@ -6,60 +6,17 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support import processes
-from tests.support.checkout import Built, Checkout
+from tests.support.edits import LIB, MAIN, diagnostics, edited, entries, prepared, sessions, states
 from tests.support.marks import mostly_daemon
 from tests.support.projects import below, chain, hello, manifest, slow, warns, workspace
 from tests.support.sandbox import Sandbox, has_component
 
-MAIN, LIB = "src/main.rs", "src/lib.rs"
 EDIT = "incremental-edit"
-
-
-def states(checkout: Checkout) -> list[Path]:
-    """The state directories of a checkout, one for each edited unit."""
-    return sorted(checkout.target.glob("*/incremental/kache/*"))
-
-
-def sessions(checkout: Checkout, unit: str) -> list[Path]:
-    """What rustc has finished for a unit."""
-    found = checkout.target.glob(f"*/incremental/kache/{unit}-*/{unit}-*/s-*")
-    return [path for path in found if path.is_dir() and not path.name.endswith("-working")]
-
-
-def entries(box: Sandbox) -> int:
-    """Entries of the index."""
-    connection = sqlite3.connect(f"file:{box.index}?mode=ro", uri=True)
-    try:
-        return int(connection.execute("SELECT count(*) FROM entries").fetchone()[0])
-    finally:
-        connection.close()
-
-
-def prepared(checkout: Checkout) -> None:
-    """Wait until nothing is made for a next edit any more."""
-    own = checkout.box
-    processes.until(lambda: all(found.runs("kache.daemon") for found in own.processes()), limit_s=60, what="prepared")
-
-
-def diagnostics(built: Built) -> list[dict[str, Any]]:
-    """What the compiler said."""
-    return [document for document in built.json if document["reason"] == "compiler-message"]
-
-
-def edited(checkout: Checkout, name: str, old: str, *steps: str) -> str:
-    """Edit, build, edit, build, ...: each step in place of the one before; what the last one was."""
-    for new in steps:
-        checkout.edit(name, old, new)
-        checkout.build()
-        old = new
-    return old
 
 
 def test_edit_edit_revert(box: Sandbox) -> None:

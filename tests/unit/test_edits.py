@@ -41,7 +41,7 @@ def state(tmp_path: Path) -> Path:
 )
 def test_state_is_thrown_away_after_a_crash_alone(state: Path, status: int, stderr: bytes, *, keeps: bool) -> None:
     (state / "a-1").mkdir()
-    reason = Edit(bytes(state), is_further=True).end(done(status, stderr))
+    reason = Edit(bytes(state), b"", is_further=True).end(done(status, stderr))
     assert state.exists() == keeps
     assert reason is (Reason.INCREMENTAL_EDIT if keeps else Reason.INCREMENTAL_CRASH)
 
@@ -49,7 +49,7 @@ def test_state_is_thrown_away_after_a_crash_alone(state: Path, status: int, stde
 @pytest.mark.parametrize(("status", "begins"), [(0, True), (1 << 8, False), (signal.SIGKILL, False)])
 def test_state_begins_with_a_first_edit_that_compiled(state: Path, status: int, *, begins: bool) -> None:
     state.rmdir()
-    Edit(bytes(state), is_further=False).end(done(status))
+    Edit(bytes(state), b"", is_further=False).end(done(status))
     assert state.exists() == begins
 
 
@@ -60,3 +60,32 @@ def test_the_default_depends_on_the_platform(monkeypatch: pytest.MonkeyPatch, pl
     assert (config.incremental, config.origins["incremental"]) == (mode, "default")
     assert load({"HOME": "/nowhere", "KACHE_INCREMENTAL": "off"}, None).incremental == "off"
     assert load({"HOME": "/nowhere", "KACHE_INCREMENTAL": "on"}, None).problems
+
+
+def test_a_directory_left_behind_never_becomes_a_link(state: Path, tmp_path: Path) -> None:
+    """Guards against a compile whose daemon was killed: it writes where its name leads."""
+    out, out_dir = tmp_path / "kache.out" / "a-0123", tmp_path / "deps"
+    out_dir.mkdir()
+    edit = Edit(bytes(state), bytes(out), is_further=True)
+    linked = edit.with_linked_out(bytes(out_dir))
+    assert linked.out == bytes(out)
+    assert out.is_symlink()
+    assert out.samefile(out_dir)
+    out.unlink()
+    out.mkdir()
+    other = edit.with_linked_out(bytes(out_dir))
+    assert other.out == bytes(out) + b"-1"
+    assert not out.is_symlink()
+    assert edit.with_linked_out(bytes(out_dir)).out == other.out
+
+
+def test_a_link_to_another_checkout_is_made_anew(state: Path, tmp_path: Path) -> None:
+    out, out_dir = tmp_path / "kache.out" / "a-0123", tmp_path / "deps"
+    out_dir.mkdir()
+    out.parent.mkdir()
+    edit = Edit(bytes(state), bytes(out), is_further=True)
+    for elsewhere in (tmp_path, tmp_path / "nowhere"):
+        out.unlink(missing_ok=True)
+        out.symlink_to(elsewhere)
+        assert edit.with_linked_out(bytes(out_dir)).out == bytes(out)
+        assert out.samefile(out_dir)

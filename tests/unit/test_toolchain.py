@@ -110,6 +110,20 @@ def test_a_standard_library_written_in_place_is_seen_when_the_next_build_begins(
     assert identify(restarted, root / "bin" / "rustc", asker=1).identity != first.identity
 
 
+def test_one_asker_looks_at_every_file_again_after_a_while(tmp_path: Path) -> None:
+    """Guards those who call rustc from one shell all day; and two builds in turn, which look once each."""
+    root = toolchain_dir(tmp_path / "t")
+    now = [0.0]
+    toolchains = Toolchains(lambda: now[0])
+    first = identify(toolchains, root / "bin" / "rustc", asker=1)
+    for asker in (1, 2, 1):
+        assert identify(toolchains, root / "bin" / "rustc", asker=asker) is first
+    (root / "lib/rustlib/x86_64-unknown-linux-gnu/lib/libstd-1.rlib").write_bytes(b"dts")
+    assert identify(toolchains, root / "bin" / "rustc", asker=1) is first
+    now[0] += 60
+    assert identify(toolchains, root / "bin" / "rustc", asker=1).identity != first.identity
+
+
 def test_one_altered_byte_of_the_same_size_and_date_is_seen(tmp_path: Path) -> None:
     root = toolchain_dir(tmp_path / "t")
     toolchains = Toolchains()

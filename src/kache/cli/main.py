@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for a known failure or bad news, 2 for wrong usage, 3 for a bug, 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in words
+    as_json = "--json" in _own(words)
     command = next((word for word in words if not word.startswith("-")), "")
     try:
         return _run(words, as_json=as_json)
@@ -54,6 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return diagnostics.leave_broken_pipe()
     except Exception as error:  # noqa: BLE001 - the last line before the interpreter: a bug still ends as JSON and code 3
         return diagnostics.report_bug(command, error, as_json=as_json)
+
+
+def _own(words: list[str]) -> list[str]:
+    """The words that are kache's: behind `kache cargo` and its flags come cargo's."""
+    own: list[str] = []
+    for word in words:
+        if "cargo" in own and not word.startswith("-"):
+            break
+        if word == "--":
+            break
+        own.append(word)
+    return own
 
 
 def parser_of(verb: Verb) -> tuple[Parser, Command]:

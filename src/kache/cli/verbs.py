@@ -15,6 +15,7 @@ class Verb(NamedTuple):
 
 VERBS: tuple[Verb, ...] = (
     Verb("init", "init", "Set kache up for this user, or take that back."),
+    Verb("cargo", "cargo", "Run cargo with its compiles cached, and say what the cache did."),
     Verb("stats", "stats", "Count hits, misses and passthroughs, and what they saved."),
     Verb("list", "list", "List what the store holds."),
     Verb("why-miss", "why_miss", "Say what changed for each compile that was not a hit."),

@@ -91,6 +91,7 @@ class Config:
     observe: bool = True
     warm_start: bool = False
     progress: bool = False
+    summary: str = "auto"
     verify: str = "off"
     idle_timeout_s: float = 3 * 3600.0
     gc: bool = True

@@ -15,6 +15,7 @@ from kache.config.values import parse_count, parse_duration, parse_size, parse_s
 LOG_LEVELS = ("error", "warn", "info", "debug")
 INCREMENTAL = ("off", "adaptive")
 VERIFY_MODES = ("off", "sampled", "always")
+SUMMARY_MODES = ("auto", "always", "off")
 GIB = 1024**3
 MIN_DEFAULT_SIZE_BYTES = 5 * GIB
 MAX_DEFAULT_SIZE_BYTES = 100 * GIB
@@ -58,25 +59,14 @@ def _absolute_path(value: object) -> Path:
     return path
 
 
-def _log_level(value: object) -> str:
-    level = str(value).strip().lower()
-    if level not in LOG_LEVELS:
-        raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
-    return level
+def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        word = str(value).strip().lower()
+        if word not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return word
 
-
-def _incremental(value: object) -> str:
-    mode = str(value).strip().lower()
-    if mode not in INCREMENTAL:
-        raise ValueError(f"one of {', '.join(INCREMENTAL)}")
-    return mode
-
-
-def _verify_mode(value: object) -> str:
-    mode = str(value).strip().lower()
-    if mode not in VERIFY_MODES:
-        raise ValueError(f"one of {', '.join(VERIFY_MODES)}")
-    return mode
+    return parse
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -295,7 +285,7 @@ SETTINGS: tuple[Setting, ...] = (
         name="incremental",
         attribute="incremental",
         type="choice",
-        parse=_incremental,
+        parse=_one_of(INCREMENTAL),
         default=None,
         env="KACHE_INCREMENTAL",
         doc="`adaptive` compiles what is being edited incrementally where cargo asks for it, and stores nothing of it;"
@@ -329,10 +319,19 @@ SETTINGS: tuple[Setting, ...] = (
         doc="Say each hit among cargo's own lines, on Linux.",
     ),
     Setting(
+        name="summary",
+        attribute="summary",
+        type="choice",
+        parse=_one_of(SUMMARY_MODES),
+        default="auto",
+        env="KACHE_SUMMARY",
+        doc="After `kache cargo` say in a line what the cache did: auto (on a terminal), always or off.",
+    ),
+    Setting(
         name="verify",
         attribute="verify",
         type="choice",
-        parse=_verify_mode,
+        parse=_one_of(VERIFY_MODES),
         default="off",
         env="KACHE_VERIFY",
         doc="Compile hits again in the background and report what differs: off, sampled (one hit in 64) or always.",
@@ -350,7 +349,7 @@ SETTINGS: tuple[Setting, ...] = (
         name="log",
         attribute="log_level",
         type="choice",
-        parse=_log_level,
+        parse=_one_of(LOG_LEVELS),
         default="info",
         env="KACHE_LOG",
         doc="How much is logged: error, warn, info or debug.",

@@ -101,6 +101,16 @@ class Missed:
         flags = self.around.roots.remap_flags() if self.remapped else []
         return [*compilers, *flags, *self.call.run_args]
 
+    def argv_into(self, directory: bytes) -> list[bytes]:
+        """The same with another out dir."""
+        argv = self.argv()
+        for at, word in enumerate(argv):
+            if word == b"--out-dir":
+                argv[at + 1] = directory
+            elif word.startswith(b"--out-dir="):
+                argv[at] = b"--out-dir=" + directory
+        return argv
+
 
 @dataclass(slots=True)
 class Asked:

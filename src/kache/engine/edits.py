@@ -3,12 +3,17 @@
 A miss of a unit that was built in this target directory before is an edit. The first one in a checkout is compiled
 without incremental state, which is quicker, and stored: what looks like an edit may be a pull that others have too. It
 leaves a directory for rustc's incremental state behind, private to this unit in this target directory, and with that
-every further edit goes incremental. docs/decisions/0009-adaptive-incremental.md has the figures.
+every further edit goes incremental. The state itself is made while nobody builds (`edit_states`), or else by the second
+edit. docs/decisions/0009-adaptive-incremental.md and 0014 have the figures.
+
+State is of use only to a compile whose out dir has the same name. So all that make or use it are given one of its own:
+a link to the out dir, or while state is made a directory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -18,6 +23,7 @@ from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.closure import ClosureMaker, InputChangedError
 from kache.compilers.rustc.invocation import Invocation
+from kache.compilers.rustc.roots import json_escaped
 from kache.config.load import Config
 from kache.core.entry import MemoInput
 from kache.core.outcome import Reason
@@ -27,10 +33,15 @@ from kache.store.local import LocalStore
 
 STATE_DIR = b"kache"
 """Below the directory of `-C incremental`. cargo and rustc look at names they know there, and this is none."""
+OUT_DIR = b"kache.out"
+"""Beside it: the name of each unit's out dir."""
 ICE_EXIT = 101
 _INTERRUPTIONS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM})
 """Somebody else's wish: rustc leaves the last finished session as it was."""
 _LINK_FAILED = b"linking with `"
+_NAMES = 4
+
+log = logging.getLogger("kache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +50,56 @@ class Edit:
 
     Attributes:
         state: directory for rustc's state of this unit.
+        out: what an incremental compile calls its out dir; empty for the out dir's own name.
         is_further: it was edited here before, so this compile is incremental.
     """
 
     state: bytes
+    out: bytes
     is_further: bool
 
     def argv(self, missed: Missed) -> list[bytes]:
-        """What is run to compile it: further edits as cargo asked, but for the directory."""
-        if not self.is_further:
-            return missed.argv()
+        """What is run to compile it."""
+        return self.incremental_argv(missed) if self.is_further else missed.argv()
+
+    def incremental_argv(self, missed: Missed) -> list[bytes]:
+        """As cargo asked, but for the directories."""
         # No stable names for paths: nobody else gets to see these outputs, and a debugger finds all sources.
-        return [*replace(missed, remapped=False).argv(), b"-C", b"incremental=" + self.state]
+        plain = replace(missed, remapped=False)
+        argv = plain.argv_into(self.out) if self.out else plain.argv()
+        return [*argv, b"-C", b"incremental=" + self.state]
+
+    def with_linked_out(self, out_dir: bytes) -> Edit:
+        """The same with a name that means the out dir, whatever it meant before (in a copied checkout, another one's).
+
+        A directory at the name was made for a compile that may still live (its daemon was killed): it never becomes a
+        link, or that compile would write into the out dir. Then another name is taken, under which the state is of
+        little use, and at last the out dir's own.
+        """
+        for number in range(_NAMES):
+            out = self.out + (b"-%d" % number if number else b"")
+            if os.path.isdir(out) and not os.path.islink(out):
+                continue
+            try:
+                if not (os.path.islink(out) and os.path.exists(out) and os.path.samefile(out, out_dir)):
+                    os.makedirs(os.path.dirname(out), exist_ok=True)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(out)
+                    os.symlink(out_dir, out)
+            except OSError as error:
+                log.info("cannot make %s: %s", os.fsdecode(out), error)
+                break
+            return replace(self, out=out)
+        return replace(self, out=b"")
+
+    def true_name(self, call: Invocation) -> list[bytes]:
+        """What to replace in messages: the out dir's name, and its true one."""
+        names = (self.out, call.out_dir) if self.out else ()
+        return [json_escaped(name) for name in names] if call.json_errors else list(names)
+
+    def name_truly(self, text: bytes, out_dir: bytes) -> bytes:
+        """A dep-info file with the out dir's true name."""
+        return text.replace(self.out + b"/", out_dir + b"/") if self.out else text
 
     def end(self, done: Done) -> Reason:
         """After the compile: begin with state, keep it, or throw it away; returns what to call the compile."""
@@ -63,6 +112,8 @@ class Edit:
             return Reason.INCREMENTAL_EDIT
         # rustc does not check all that it reads there, so the next compile goes without.
         shutil.rmtree(self.state, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(self.out)
         return Reason.INCREMENTAL_CRASH
 
 
@@ -82,8 +133,9 @@ class Edits:
         call = missed.call
         if config.incremental != "adaptive" or call.incremental is None or not os.path.exists(_dep_info(call)):
             return None
-        state = os.path.join(missed.around.roots.cwd, call.incremental, STATE_DIR, _unit(call))
-        return Edit(state, os.path.isdir(state))
+        above = os.path.join(missed.around.roots.cwd, call.incremental)
+        state, out = (os.path.join(above, name, _unit(call)) for name in (STATE_DIR, OUT_DIR))
+        return Edit(state, out, os.path.isdir(state))
 
     def is_private(self, missed: Missed, edit: Edit | None) -> bool:
         """Whether what comes of a compile fits nobody else: it is incremental, or above what is.
@@ -120,6 +172,18 @@ def _unit(call: Invocation) -> bytes:
 
 def _dep_info(call: Invocation) -> bytes:
     return call.out_dir + b"/" + call.crate_name.encode() + call.extra_filename + b".d"
+
+
+def correct_dep_info(edit: Edit, missed: Missed) -> None:
+    """Give the out dir its true name in what a further edit left; cargo reads it when the compile has ended."""
+    with contextlib.suppress(OSError), open(_dep_info(missed.call), "r+b") as file:
+        found = file.read()
+        text = edit.name_truly(found, missed.call.out_dir)
+        if text == found:
+            return
+        file.seek(0)
+        file.write(text)
+        file.truncate()
 
 
 def _crashed(done: Done) -> bool:

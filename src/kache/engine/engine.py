@@ -7,7 +7,6 @@ Whatever goes wrong in here becomes a passthrough and an event: a cache problem 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -31,7 +30,9 @@ from kache.engine.builds import Builds
 from kache.engine.calls import Call, Compile
 from kache.engine.configs import Configs
 from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
-from kache.engine.edits import Edits, inputs_read
+from kache.engine.edit_states import EditStates, Wanted
+from kache.engine.edits import Edits, correct_dep_info, inputs_read
+from kache.engine.kept_toolchains import KeptToolchains
 from kache.engine.lookup import Lookup, trace_of
 from kache.engine.preparation import Preparation
 from kache.engine.record import Moments, NotStoredError, Recorder, at_end, identity_of, labelled
@@ -45,11 +46,9 @@ from kache.engine.warm_start.warm_start import WarmStart
 from kache.errors import BlobBrokenError, StoreError
 from kache.ipc.protocol import Done, Request, Run
 from kache.store.local import LocalStore
-from kache.util import atomic
 
 log = logging.getLogger("kache")
 CLOCK_NAME = "clock"
-TOOLCHAINS_NAME = "toolchains"
 WAIT = 1
 """Flag of RUN: after DONE the launcher waits until the engine closes the connection."""
 
@@ -77,14 +76,13 @@ class Engine:
         self._lookup = Lookup(store, self.digests, self._is_pending)
         self._recorder = Recorder(store, self.digests, MacroTraits(self.digests))
         self._edits = Edits(store)
+        self.edit_states = EditStates()
         self._verification = Verification(cache_dir)
         self._compiles: dict[int, Compile] = {}
         self._next_token = int.from_bytes(os.urandom(7), "little")
         self._events: list[Event] = []
         self._events_lock = threading.Lock()
-        # The second is for users without a home, or with one they cannot write.
-        self._toolchains_paths = (state_dir / TOOLCHAINS_NAME, cache_dir / TOOLCHAINS_NAME)
-        self._toolchains_saved = self._load_toolchains()
+        self._kept_toolchains = KeptToolchains(self._lookup.toolchains, state_dir, cache_dir)
 
     # ---- a call
 
@@ -215,21 +213,28 @@ class Engine:
         Raises:
             OSError: the filesystem's clock cannot be read.
         """
+        roots, invocation = missed.around.roots, missed.call
         started_ns = self._now_on_disk()
         identities = [(path, identity_of(os.stat(path))) for path in missed.inputs.files]
         self._next_token = (self._next_token + 1) & 0x7FFFFFFFFFFFFFFF
         edit = self._edits.edit_of(missed, self.config(call))
         is_private = self._edits.is_private(missed, edit)
         is_further = edit is not None and edit.is_further
+        replacements = roots.reverse(json=invocation.json_errors) if missed.remapped else []
+        if edit is not None:
+            self.edit_states.give_up(edit.state)
+        if edit is not None and is_further:
+            edit = edit.with_linked_out(invocation.out_dir)
+            replacements = [*edit.true_name(invocation), *replacements]
         self._compiles[self._next_token] = Compile(call, missed, Moments(started_ns, identities), edit, is_private)
-        roots, invocation = missed.around.roots, missed.call
         return Run(
             token=self._next_token,
-            flags=WAIT if wait else 0,
+            # What a further edit leaves is put right before cargo looks at it.
+            flags=WAIT if wait or is_further else 0,
             argv=missed.argv() if edit is None else edit.argv(missed),
             env_set=[],
             env_unset=[],
-            replacements=roots.reverse(json=invocation.json_errors) if missed.remapped else [],
+            replacements=replacements,
             unlink=existing_outputs(invocation),
             # A first edit is stored like any miss; of further ones nothing is.
             filter=b"" if not missed.is_observed or is_further else filter_for(invocation, missed.toolchain),
@@ -293,6 +298,8 @@ class Engine:
             log.exception("record failed")
         if compile_.edit is not None:
             compile_.edit.end(done)
+            if done.wait_status == 0:
+                self.edit_states.note(compile_.call.build.id, Wanted(compile_.edit, missed, compile_.call.request))
         if stored is not None and missed.is_traced:
             self._trace(compile_.call, trace_of(missed, *stored))
         self._compiled(compile_, done, outcome, reason, () if stored is None else stored[1].inputs)
@@ -301,6 +308,7 @@ class Engine:
     def _edited(self, compile_: Compile, done: Done) -> None:
         assert compile_.edit is not None
         reason = compile_.edit.end(done)
+        correct_dep_info(compile_.edit, compile_.missed)
         inputs = inputs_read(compile_.missed, self.digests, compile_.started_ns)
         self._compiled(compile_, done, Outcome.PASSTHROUGH, reason, inputs)
 
@@ -345,17 +353,7 @@ class Engine:
     def close(self) -> None:
         """Keep what took long to find out; the store is the caller's to close."""
         self.flush()
-        if self._lookup.toolchains.export() == self._toolchains_saved:
-            return
-        self._load_toolchains()  # what another cache's engine has kept meanwhile stays
-        for path in self._toolchains_paths:
-            try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                atomic.write(path, self._lookup.toolchains.export())
-            except OSError as error:
-                log.info("cannot keep what is known of toolchains in %s: %s", path, error)
-            else:
-                return
+        self._kept_toolchains.save()
 
     @property
     def in_flight(self) -> int:
@@ -397,12 +395,6 @@ class Engine:
             self._events.append(event)
         if progress.is_told(outcome) and self.config(call).progress:
             progress.tell(call.build.id, outcome, event.crate_name, call.request.env, elapsed_us)
-
-    def _load_toolchains(self) -> bytes:
-        for path in self._toolchains_paths:
-            with contextlib.suppress(OSError):
-                self._lookup.toolchains.restore(path.read_bytes())
-        return self._lookup.toolchains.export()
 
     def _saved_digest(self, identity: FileIdentity) -> Digest | None:
         try:

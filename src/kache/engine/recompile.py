@@ -15,13 +15,11 @@ from kache.core.digest import hash_file
 from kache.core.entry import Entry
 from kache.engine.decisions import Missed
 from kache.engine.lookup import Lookup
-from kache.engine.requests import environment
+from kache.engine.requests import environment_afterwards
 from kache.ipc.protocol import Request
 from kache.util import processes
 
 LIMIT_S = 3600.0
-# Descriptors of a jobserver that has ended; rustc would warn of them.
-_JOBSERVER = (b"CARGO_MAKEFLAGS", b"MAKEFLAGS", b"MFLAGS")
 MESSAGES = "messages"
 DEP_INFO = "dep-info"
 EXIT_STATUS = "exit status"
@@ -79,19 +77,14 @@ def _served_by(lookup: Lookup, request: Request, config: Config, key: bytes) -> 
 
 
 def _compile(missed: Missed, request: Request, scratch: bytes) -> subprocess.CompletedProcess[bytes]:
-    env = {name: value for name, value in environment(request).items() if name not in _JOBSERVER}
-    return processes.run(argv_into(missed, scratch), LIMIT_S, cwd=request.cwd, env=env, umask=request.umask)
+    how = {"cwd": request.cwd, "env": environment_afterwards(request), "umask": request.umask}
+    return processes.run(argv_into(missed, scratch), LIMIT_S, **how)
 
 
 def argv_into(missed: Missed, scratch: bytes) -> list[bytes]:
     """The command of a compile with another out dir, which rustc is told to call by the name of the true one."""
-    argv = missed.argv()
+    argv = missed.argv_into(scratch)
     out_dir = missed.shape.out_dir
-    for at, word in enumerate(argv):
-        if word == b"--out-dir":
-            argv[at + 1] = scratch
-        elif word.startswith(b"--out-dir="):
-            argv[at] = b"--out-dir=" + scratch
     if missed.call.split_debuginfo not in (None, "off"):
         name = missed.around.roots.told(out_dir) if missed.remapped else out_dir
         argv.append(b"--remap-path-prefix=" + scratch + b"=" + name)

@@ -218,8 +218,7 @@ class Recorder:
                 entry = self.store.entry_of(self.digests.digest(queue.pop()))
             except OSError:
                 return None
-            memos = self.store.memos(entry.weak_key) if entry is not None else []
-            memo = next((memo for memo in memos if entry is not None and memo.key == entry.key), None)
+            memo = None if entry is None else self.store.memo(entry.weak_key, entry.key)
             if entry is None or memo is None:
                 return None
             sources += [missed.around.roots.real(item.name) for item in memo.inputs if item.kind == InputKind.FILE]

@@ -156,6 +156,26 @@ def to_text(stats: Stats) -> str:
     return "\n\n".join(parts)
 
 
+def to_line(stats: Stats) -> str:
+    """What the cache did, in a line; empty if it was never asked."""
+    outcomes = stats.outcomes
+    hits, served = sum(outcomes[name] for name in HITS), outcomes["seeded"]
+    asked = hits + outcomes["miss"]
+    parts = []
+    if asked:
+        parts.append(f"{hits} of {plural(asked, 'compile')} from the cache ({100 * hits / asked:.0f} %)")
+    for name, words in (
+        ("seeded", "put into the target beforehand"),
+        ("passthrough", "passed by"),
+        ("error", "failed"),
+    ):
+        if outcomes[name]:
+            parts.append(f"{outcomes[name]} {words}")
+    if hits or served:
+        parts.append(f"{human_duration(stats.saved_compile_ms / 1000)} of compiling saved")
+    return ", ".join(parts)
+
+
 def _verified(stats: Stats) -> str:
     same, differ, open_ = (stats.verifications[name] for name in VERIFICATIONS)
     lines = [f"verified  {plural(same + differ, 'hit')} compiled again: {same} the same, {differ} different"]

@@ -131,6 +131,10 @@ class LocalStore:
         """The closures known under a weak key, the last used first; answers are kept in memory, empty ones too."""
         return self._lookup.memos(weak_key)
 
+    def memo(self, weak_key: bytes, key: bytes) -> InputMemo | None:
+        """The closure that leads to one entry."""
+        return self._lookup.memo(weak_key, key)
+
     def entry(self, key: bytes) -> Entry | None:
         """The entry of a cache key; answers are kept in memory, None too."""
         return self._lookup.entry(key)

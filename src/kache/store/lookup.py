@@ -49,6 +49,10 @@ class Lookup:
                     self._memos.put(weak_key, found, weight)
         return found
 
+    def memo(self, weak_key: bytes, key: bytes) -> InputMemo | None:
+        """See `LocalStore.memo`."""
+        return _leading_to(key, self.memos(weak_key))
+
     def entry(self, key: bytes) -> Entry | None:
         """See `LocalStore.entry`."""
         found = self._entries.get(key)
@@ -69,7 +73,7 @@ class Lookup:
         entry = self._stored_entry(key)
         if entry is None:
             return None
-        memo = next((memo for memo in self._stored_memos(entry.weak_key) if memo.key == key), None)
+        memo = _leading_to(key, self._stored_memos(entry.weak_key))
         return None if memo is None else (entry, memo)
 
     def links(self, digest: bytes) -> tuple[str, ...] | None:
@@ -137,3 +141,7 @@ class Lookup:
             found = memos.decode_inputs(row[0])
             self._inputs.put(mark, found, 1 + len(found))
         return found
+
+
+def _leading_to(key: bytes, known: list[InputMemo]) -> InputMemo | None:
+    return next((memo for memo in known if memo.key == key), None)

@@ -26,6 +26,9 @@ _TIMEOUT_S = 20
 _REFUSED_S = 30.0
 """A toolchain that failed is not asked again for so long, unless one of its files changes."""
 _MAX_CALLS = 512
+_WHOLE_S = 10.0
+"""How long one asker's look at every file of a toolchain stands: somebody may call rustc from one shell all day."""
+_MAX_ASKERS = 256
 _FORMAT = 1
 """Of what `export` gives; raised when anything else of a toolchain counts."""
 _MAX_KEPT = 32
@@ -67,6 +70,20 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     toolchain: Toolchain
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Who asks for which compiler: argv[0] of the call, its environment and directory, and the cargo above it."""
+
+    compiler: bytes
+    env: Mapping[bytes, bytes]
+    cwd: bytes
+    asker: int
+
+    def run_env(self) -> dict[bytes, bytes]:
+        """The environment to run that compiler in, should it lead back to kache."""
+        return {**self.env, b"KACHE_DISABLED": b"1"}
+
+
 class _FailedError(Exception):
     pass
 
@@ -74,7 +91,8 @@ class _FailedError(Exception):
 class Toolchains:
     """Identifies toolchains and remembers them.
 
-    Not thread safe: one thread asks. The first question about a toolchain blocks for about 0.2 s.
+    Several threads may ask: every step is one operation on a dict, and two at once do the same work twice. The first
+    question about a toolchain blocks for about 0.2 s.
 
     Args:
         clock: monotonic seconds.
@@ -89,9 +107,8 @@ class Toolchains:
         self._calls: dict[tuple[bytes | None, ...], tuple[Watch, Toolchain | Refusal, float]] = {}
         # (real binary, where the loader finds the driver) -> (watch, answer)
         self._binaries: dict[tuple[bytes, bytes], tuple[Watch, Toolchain]] = {}
-        self._is_shim = False
-        self._asker = 0
-        self._whole: set[tuple[Digest, bytes]] = set()
+        # (asker, identity, sysroot) -> when all files were as they had been
+        self._whole: dict[tuple[int, Digest, bytes], float] = {}
 
     def identify(self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, asker: int = 0) -> Toolchain | Refusal:
         """The toolchain behind a compiler.
@@ -100,32 +117,32 @@ class Toolchains:
             compiler: argv[0] of the call: rustc or clippy-driver, by path or by name.
             env: the caller's environment.
             cwd: the caller's working directory.
-            asker: the cargo that asks. Each call compares the files people replace; the first of an asker all of them:
-                a standard library written into in place is seen when the next build begins.
+            asker: the cargo that asks. Each call compares the files people replace; the first of an asker, and then
+                one every few seconds, all of them: a standard library written into in place is seen when the next
+                build begins.
 
         Returns:
             The toolchain; NOT_RUSTC for anything else (it is not run), TOOLCHAIN if it fails to say what it is.
         """
         if not is_rustc_name(compiler):
             return Refusal(Reason.NOT_RUSTC, os.fsdecode(compiler))
-        if asker != self._asker:
-            self._asker = asker
-            self._whole.clear()
         asked = self._asked(compiler, env, cwd)
         known = self._calls.get(asked)
         if known is not None:
             watch, answer, asked_at = known
-            fresh = self._is_whole(answer) if isinstance(answer, Toolchain) else self._clock() - asked_at < _REFUSED_S
+            if isinstance(answer, Toolchain):
+                fresh = self._is_whole(answer, asker)
+            else:
+                fresh = self._clock() - asked_at < _REFUSED_S
             if fresh and holds(watch):
                 return answer
         watched: Watched = {}
-        self._is_shim = False
         try:
-            answer = self._find(compiler, env, cwd, watched)
+            answer, is_settled = self._find(_Question(compiler, env, cwd, asker), watched)
         except (OSError, ValueError, subprocess.SubprocessError, _FailedError) as error:
-            answer = Refusal(Reason.TOOLCHAIN, f"{os.fsdecode(compiler)}: {error}")
-        if self._is_shim and isinstance(answer, Toolchain):
-            return answer  # by what it chooses is not known, so it is asked every time
+            answer, is_settled = Refusal(Reason.TOOLCHAIN, f"{os.fsdecode(compiler)}: {error}"), True
+        if not is_settled:
+            return answer
         if len(self._calls) >= _MAX_CALLS:
             self._calls.pop(next(iter(self._calls)))
         asked = self._asked(compiler, env, cwd)  # whether the directory counts is known now
@@ -169,18 +186,19 @@ class Toolchains:
 
     # ---- slow paths
 
-    def _find(self, compiler: bytes, env: Mapping[bytes, bytes], cwd: bytes, watched: Watched) -> Toolchain | Refusal:
+    def _find(self, question: _Question, watched: Watched) -> tuple[Toolchain | Refusal, bool]:
+        """The toolchain, and whether it stays that one while what is watched stays as it is."""
+        compiler, env, cwd = question.compiler, question.env, question.cwd
         path = _resolve(compiler, env, cwd, watched)
         binary = os.path.realpath(path)
-        run_env = {**env, b"KACHE_DISABLED": b"1"}  # should that "rustc" lead back to kache
+        run_env = question.run_env()
         self._direct.discard(compiler)
         if not _is_rustup_proxy(path, binary):
             if _may_choose(binary):
                 sysroot = _run([path, b"--print", b"sysroot"], run_env, cwd).rstrip(b"\n")
                 behind = os.path.realpath(sysroot + b"/bin/" + os.path.basename(path))
                 if behind != binary:
-                    self._is_shim = True
-                    return self._behind(binary, behind, run_env, cwd)
+                    return self._behind(binary, behind, question), False  # by what it chooses is not known
             if compiler[:1] == b"/":
                 self._direct.add(compiler)
         else:
@@ -188,35 +206,40 @@ class Toolchains:
             sysroot = _run([path, b"--print", b"sysroot"], run_env, cwd).rstrip(b"\n")
             binary = os.path.realpath(sysroot + b"/bin/" + os.path.basename(path))
             watched.update(_look([binary]))
-        known = self._binary(binary, b"", run_env, cwd)
-        loader = self._loader(known[0], env.get(b"LD_LIBRARY_PATH", b""))
-        if loader:
-            known = self._binary(binary, loader, run_env, cwd)
-        watched.update(known[0])
-        return known[1]
+        watch, toolchain = self._as_loaded(binary, question)
+        watched.update(watch)
+        return toolchain, True
 
-    def _behind(self, shim: bytes, binary: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> Toolchain:
+    def _behind(self, shim: bytes, binary: bytes, question: _Question) -> Toolchain:
         """The toolchain a shim takes now; its own content counts too, it may add arguments."""
         if not os.path.isfile(binary):
             raise _FailedError(f"the compiler behind it is not at {os.fsdecode(binary)}")
-        known = self._binary(binary, b"", env, cwd)
-        loader = self._loader(known[0], env.get(b"LD_LIBRARY_PATH", b""))
-        found = self._binary(binary, loader, env, cwd)[1] if loader else known[1]
+        found = self._as_loaded(binary, question)[1]
         return replace(found, identity=hash_parts((b"shim", found.identity, self._hash((shim,))[shim])))
 
-    def _binary(self, binary: bytes, loader: bytes, env: Mapping[bytes, bytes], cwd: bytes) -> tuple[Watch, Toolchain]:
+    def _as_loaded(self, binary: bytes, question: _Question) -> tuple[Watch, Toolchain]:
+        """A binary with the driver the loader gives it."""
+        known = self._binary(binary, b"", question)
+        loader = self._loader(known[0], question.env.get(b"LD_LIBRARY_PATH", b""))
+        return self._binary(binary, loader, question) if loader else known
+
+    def _binary(self, binary: bytes, loader: bytes, question: _Question) -> tuple[Watch, Toolchain]:
         known = self._binaries.get((binary, loader))
-        if known is None or not holds(known[0]) or not self._is_whole(known[1]):
-            known = self._binaries[binary, loader] = self._identify_binary(binary, loader, env, cwd)
+        if known is None or not holds(known[0]) or not self._is_whole(known[1], question.asker):
+            known = self._identify_binary(binary, loader, question.run_env(), question.cwd)
+            self._binaries[binary, loader] = known
         return known
 
-    def _is_whole(self, toolchain: Toolchain) -> bool:
-        """Whether all its files are as they were when this asker began: too many to look at in each call."""
-        place = toolchain.identity, toolchain.sysroot
-        if place not in self._whole:
+    def _is_whole(self, toolchain: Toolchain, asker: int) -> bool:
+        """Whether all its files are as they were, looked at for this asker not long ago: too many for each call."""
+        place = asker, toolchain.identity, toolchain.sysroot
+        looked_at = self._whole.get(place)
+        if looked_at is None or self._clock() - looked_at > _WHOLE_S:
             if not holds(toolchain.files):
                 return False
-            self._whole.add(place)
+            if len(self._whole) >= _MAX_ASKERS:
+                self._whole.clear()
+            self._whole[place] = self._clock()
         return True
 
     def _loader(self, watch: Watch, library_path: bytes) -> bytes:

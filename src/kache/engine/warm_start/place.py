@@ -151,7 +151,7 @@ class Placer:
 
     def _inputs_hold(self, unit: Unit, roots: Roots) -> bool:
         """All that was read; flags, and variables that rustc tracks, are compared by cargo itself."""
-        memo = next((memo for memo in self._store.memos(unit.weak_key) if memo.key == unit.entry_key), None)
+        memo = self._store.memo(unit.weak_key, unit.entry_key)
         return memo is not None and self._memo_holds(memo, roots)
 
     def _memo_holds(self, memo: InputMemo, roots: Roots) -> bool:

@@ -1,0 +1,123 @@
+"""`kache cargo`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kache.cli.diagnostics import say
+from kache.cli.output import Result
+from kache.cli.parser import Examples
+from kache.cli.session import Session
+from kache.engine.builds import Builds
+from kache.errors import ProgramMissingError, UsageError
+from kache.reports import stats
+from kache.reports.database import Window
+from kache.setup.init.cargo_wrapper import is_kache, launcher_to_name
+
+DESCRIPTION = (
+    "Run cargo with its compiles cached, whatever else is set up, and say in a line what the cache did.\n"
+    "Everything from cargo's command on is cargo's own; what comes before it is kache's. Nothing is written\n"
+    "to any configuration. The exit status is cargo's."
+)
+EXAMPLES: Examples = (
+    ("kache cargo build --release", "cargo build --release, cached"),
+    ("kache cargo +1.85 test", "with rustup's toolchain of that name"),
+    ("kache cargo -- --offline check", "-- where cargo's options begin before its command"),
+    ("kache cargo --json check", "what the cache did, as a document after what cargo prints"),
+)
+_WRAPPER = "RUSTC_WRAPPER"
+# Ctrl-C reaches cargo from the terminal: a second one from us might be taken for the user's impatience.
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
+_KILLED = 128
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the words."""
+    parser.add_argument("words", metavar="...", nargs=argparse.REMAINDER, help="what cargo is called with")
+
+
+def run(args: argparse.Namespace, session: Session) -> Result:
+    """Run cargo, then count."""
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    if not words:
+        raise UsageError("kache cargo runs nothing", why="no command of cargo is given", fix="try kache cargo build")
+    session.warn_of_config_problems()
+    env = _environment(session.env)
+    build, exit_code = _run([_cargo(env), *words], env)
+    with session.index() as connection:
+        found = stats.collect(connection, Window(build=build), session.config.max_size_bytes)
+    line = stats.to_line(found)
+    if line and _is_wanted(session):
+        say(f"kache: {line}")
+    data: dict[str, Any] = {"build": build, "exit_status": exit_code, "stats": found.to_json()}
+    return Result(data, exit_code=exit_code)
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The caller's, with this kache as the wrapper: the variable outranks every file cargo reads."""
+    launcher = launcher_to_name(env)
+    if launcher is None:
+        raise ProgramMissingError(
+            "there is no launcher to give to cargo",
+            why="this Python package has no native kache beside it",
+            fix="install kache with pip, pipx or uv tool",
+        )
+    other = env.get(_WRAPPER, "")
+    if other and not is_kache(other):
+        say(f"note: {_WRAPPER}={other} does not count for this command")
+    return {**env, _WRAPPER: str(launcher)}
+
+
+def _cargo(env: Mapping[str, str]) -> str:
+    found = shutil.which("cargo", path=env.get("PATH"))
+    if found is None:
+        raise ProgramMissingError(
+            "cargo was not found", why="PATH has no program of that name", fix="install Rust, or mend PATH"
+        )
+    return found
+
+
+def _run(argv: list[str], env: Mapping[str, str]) -> tuple[str, int]:
+    """Run cargo to its end; the id its build has in the records, and its exit status as a shell gives it."""
+    children: list[subprocess.Popen[bytes]] = []
+    with _signals_for(children):
+        try:
+            # A jobserver's pipes are among the descriptors that it inherits.
+            child = subprocess.Popen(argv, env=dict(env), close_fds=False)
+        except OSError as error:
+            raise ProgramMissingError(f"cannot run {argv[0]}", why=error.strerror or str(error)) from error
+        children.append(child)
+        build = Builds().of(child.pid).id
+        status = child.wait()
+    return build, status if status >= 0 else _KILLED - status
+
+
+@contextmanager
+def _signals_for(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """While cargo runs, signals are its business; how it ends by them is told by its exit status."""
+
+    def pass_on(number: int, _: object) -> None:
+        for child in children:
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    # A function, not SIG_IGN: what is ignored stays ignored in the program that is started.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_wanted(session: Session) -> bool:
+    mode = session.config.summary
+    return mode == "always" or (mode == "auto" and not session.as_json and os.isatty(sys.stderr.fileno()))

@@ -1,0 +1,171 @@
+"""Make incremental state of what was edited, while nobody builds, so that already the second edit has it.
+
+A first edit is compiled once more, incrementally, at the lowest priority and with outputs that nobody sees. It is given
+up as soon as the unit is edited again. docs/decisions/0014-state-made-in-between.md says why this is worth a compile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+
+from kache.engine.builds import is_compiling
+from kache.engine.decisions import Missed
+from kache.engine.edits import Edit
+from kache.engine.requests import environment_afterwards
+from kache.ipc.protocol import Request
+from kache.util import processes
+
+MAX_PER_BUILD = 16
+"""A build that compiles more units anew is a pull or a change of branch: nobody goes on to edit them all."""
+_MAX_BUILDS = 32
+_LIMIT_S = 900.0
+_NICE = 19
+_END_S = 0.2
+
+log = logging.getLogger("kache")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """State to be made: of an edit that was compiled without."""
+
+    edit: Edit
+    missed: Missed
+    request: Request
+
+
+class EditStates:
+    """What is to be made, by build, and the one compile that makes some.
+
+    `note` may come from any thread, everything else from the daemon's loop.
+    """
+
+    def __init__(self) -> None:
+        self._builds: dict[str, dict[bytes, Wanted]] = {}
+        self._lock = threading.Lock()
+        self._running: tuple[Wanted, subprocess.Popen[bytes], float] | None = None
+
+    def note(self, build: str, wanted: Wanted) -> None:
+        """A first edit was compiled."""
+        call = wanted.missed.call
+        # Names of outputs get into these in other ways than through the file names rustc announces.
+        if call.split_debuginfo not in (None, "off") or "rpath" in call.codegen:
+            return
+        with self._lock:
+            if build not in self._builds and len(self._builds) >= _MAX_BUILDS:
+                del self._builds[next(iter(self._builds))]
+            self._builds.setdefault(build, {})[wanted.edit.state] = wanted
+
+    @property
+    def count(self) -> int:
+        """States to be made, the one under way among them."""
+        with self._lock:
+            return sum(len(units) for units in self._builds.values()) + (self._running is not None)
+
+    def step(self, *, may_begin: bool) -> None:
+        """Look after the compile under way; without one begin the next, if its build has ended."""
+        if self._running is not None:
+            wanted, process, since = self._running
+            if process.poll() is not None:
+                self._running = None
+                self._ended(wanted, process.returncode)
+            elif time.monotonic() - since > _LIMIT_S:
+                self.stop()
+            return
+        following = self._next() if may_begin else None
+        if following is not None:
+            self._begin(following)
+
+    def give_up(self, state: bytes) -> None:
+        """The unit is edited again: its compile goes first."""
+        with self._lock:
+            for units in self._builds.values():
+                units.pop(state, None)
+        if self._running is not None and self._running[0].edit.state == state:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the compile under way."""
+        if self._running is None:
+            return
+        wanted, process, _ = self._running
+        self._running = None
+        if _end_group(process):
+            shutil.rmtree(wanted.edit.out, ignore_errors=True)
+
+    def _next(self) -> Wanted | None:
+        with self._lock:
+            builds = list(self._builds)
+        for build in builds:
+            if is_compiling(build):
+                continue
+            with self._lock:
+                units = self._builds.get(build)
+                if units is not None and len(units) > MAX_PER_BUILD:
+                    log.debug("build %s compiled %d units anew: no state is made", build, len(units))
+                    units.clear()
+                if not units:
+                    self._builds.pop(build, None)
+                    continue
+                return units.pop(next(iter(units)))
+        return None
+
+    def _begin(self, wanted: Wanted) -> None:
+        edit, request = wanted.edit, wanted.request
+        try:
+            os.makedirs(edit.out)  # fails if there is anything: what it is used for is not known
+            process = processes.start(
+                edit.incremental_argv(wanted.missed),
+                cwd=request.cwd,
+                env=environment_afterwards(request),
+                umask=request.umask,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            log.info("cannot make incremental state of %s: %s", wanted.missed.call.crate_name, error)
+            with contextlib.suppress(OSError):
+                os.rmdir(edit.out)
+            return
+        self._running = wanted, process, time.monotonic()
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+
+    def _ended(self, wanted: Wanted, status: int) -> None:
+        edit, out_dir = wanted.edit, wanted.missed.call.out_dir
+        log.debug("incremental state of %s: %s", wanted.missed.call.crate_name, status)
+        shutil.rmtree(edit.out, ignore_errors=True)
+        if not os.path.isdir(out_dir):  # the target directory was deleted meanwhile, and rustc made parts of it again
+            shutil.rmtree(edit.state, ignore_errors=True)
+            for directory in (edit.state, edit.out):
+                with contextlib.suppress(OSError):
+                    os.removedirs(os.path.dirname(directory))
+        elif status:
+            # What is left may be half of something; the next edit makes state as if this had never been.
+            shutil.rmtree(edit.state, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                os.mkdir(edit.state)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> bool:
+    """Kill a process with all that it started; whether all of them are known to be gone."""
+    deadline = time.monotonic() + _END_S
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.001)
+        return False
+    process.wait()
+    return True
