@@ -11,7 +11,7 @@ import pytest
 from tests.support import processes
 from tests.support.checkout import Checkout
 from tests.support.edits import MAIN, edited, making, prepared, sessions, states
-from tests.support.projects import below, hello, manifest, slow, warns, workspace
+from tests.support.projects import below, chain, hello, manifest, slow, warns, workspace
 from tests.support.sandbox import Sandbox
 
 
@@ -111,3 +111,26 @@ def test_a_pull_is_no_edit(daemon_box: Sandbox) -> None:
     assert len(states(checkout)) == 17
     prepared(checkout)
     assert not [name for name in names if sessions(checkout, name)]
+
+
+def test_a_library_and_what_is_above_it(daemon_box: Sandbox) -> None:
+    """Guards the state of what lies above: it is made against the library's own, of which nothing stays behind."""
+    checkout = daemon_box.checkout("a", chain())
+    checkout.build()
+    name = "mid/src/lib.rs"
+    checkout.edit(name, "2 *", "3 *")
+    checkout.build().expect(misses="mid app", hits=None)
+    before = checkout.outputs()
+    prepared(checkout)
+    assert sessions(checkout, "mid")
+    assert sessions(checkout, "app")
+    assert not list(checkout.target.glob("*/incremental/kache.out/*"))
+    checkout.outputs().same_as(before)
+    checkout.fresh()
+    checkout.edit(name, "3 *", "4 *")
+    checkout.build().expect(passthroughs="mid app", misses=0, hits=None)
+    assert checkout.program("app") == "84\n"
+    checkout.fresh()
+    checkout.edit(name, "4 *", "3 *")
+    checkout.build().expect(hits="mid app", misses=0)
+    checkout.same_bytes_as_plain()
