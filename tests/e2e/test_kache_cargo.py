@@ -55,6 +55,8 @@ def test_what_comes_behind_cargos_command_is_cargos(unset: Sandbox) -> None:
     assert run(unset, where, "build", "--help").stdout == plain.stdout
     assert run(unset, where, "--", "--offline", "-q", "build").returncode == 0
     assert run(unset, where, "run", "--", "--json").returncode == 0
+    assert run(unset, where, "-q", "check").stderr == ""
+    assert run(unset, where, "--version").stdout.startswith("cargo ")
 
 
 def test_a_document_says_what_the_cache_did(unset: Sandbox) -> None:
@@ -92,7 +94,7 @@ def test_without_cargo_it_says_so(unset: Sandbox) -> None:
     assert done.returncode == 1
     assert "error[program-missing]: cargo was not found" in done.stderr
     done = run(unset, unset.root)
-    assert done.returncode == 2 and "kache cargo runs nothing" in done.stderr
+    assert done.returncode == 2 and "kache cargo is given nothing to run" in done.stderr
 
 
 def test_on_a_terminal_it_says_a_line_unless_told_not_to(unset: Sandbox) -> None:

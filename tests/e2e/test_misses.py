@@ -297,3 +297,36 @@ def test_file_macro_and_panic_place_are_stable_names(box: Sandbox) -> None:
     second = box.checkout("second", files)
     second.build().expect(hits=1)
     assert second.run() == second.plain("run", "--quiet").stdout == "src/main.rs\n"
+
+
+@mostly_daemon
+def test_a_build_script_is_compared_with_its_own_packages(box: Sandbox) -> None:
+    """Guards why-miss: all build scripts have one crate name, and another package's is no earlier compile of it."""
+    files = workspace("one", "two")
+    for name in ("one", "two"):
+        scripted = {"Cargo.toml": manifest(name), "src/lib.rs": "", "build.rs": "fn main() {}\n"}
+        files |= below(name, scripted)
+    checkout = box.checkout("a", files)
+    checkout.build()
+    assert {each["cause"] for each in box.data("why-miss")["misses"]} == {"first-compile"}
+    checkout.edit("one/build.rs", "{}", "{ let _ = 1; }")
+    checkout.build()
+    (why,) = (each for each in box.data("why-miss")["misses"] if each["unit_kind"] == "build-script")
+    assert [change["label"] for change in why["changes"]] == ["<cwd>/one/build.rs"]
+
+
+@mostly_daemon
+def test_a_failed_compile_is_neither_explained_nor_compared_with(box: Sandbox) -> None:
+    """Guards why-miss: what a failed compile had read is not known."""
+    checkout = box.checkout("a", lib())
+    checkout.build()
+    checkout.edit("src/lib.rs", "42", "oops")
+    checkout.build(fails=True)
+    (why,) = box.data("why-miss")["misses"]
+    assert (why["cause"], why["changes"]) == ("failed", [])
+    checkout.edit("src/lib.rs", "oops", "43")
+    checkout.build()
+    (why,) = box.data("why-miss")["misses"]
+    (change,) = why["changes"]
+    assert change["label"] == "<cwd>/src/lib.rs"
+    assert change["before"] and change["after"]

@@ -68,6 +68,16 @@ def _own(words: list[str]) -> list[str]:
     return own
 
 
+def _with_cargos_apart(words: list[str]) -> list[str]:
+    """`kache cargo -q build`: only our own flags are ours, and argparse would take every other one for a mistake."""
+    if words[0] != "cargo":
+        return words
+    own = 1
+    while own < len(words) and words[own] in ("--json", "--help", "-h"):
+        own += 1
+    return words if words[own : own + 1] == ["--"] else [*words[:own], "--", *words[own:]]
+
+
 def parser_of(verb: Verb) -> tuple[Parser, Command]:
     """The parser of one verb and the module that serves it."""
     command = cast(Command, import_module(f"kache.cli.commands.{verb.module}"))
@@ -100,7 +110,9 @@ def overview() -> str:
         [
             f"kache {__version__}: a compile cache for Rust",
             "",
-            "usage: RUSTC_WRAPPER=kache cargo build",
+            "usage: kache cargo build               cargo build, cached; nothing is set up for it",
+            "       kache init                      set it up for every cargo of this user",
+            "       RUSTC_WRAPPER=kache cargo build",
             "       kache COMMAND [--json] [OPTION...]",
             "",
             "commands:",
@@ -126,7 +138,7 @@ def _run(words: list[str], *, as_json: bool) -> int:
     verb = find_verb(words[0])
     parser, command = parser_of(verb)
     try:
-        args = parser.parse_args(words[1:])
+        args = parser.parse_args(_with_cargos_apart(words)[1:])
     except SystemExit as end:  # --help printed itself
         sys.stdout.flush()
         return int(end.code or 0)

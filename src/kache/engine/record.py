@@ -13,7 +13,7 @@ import msgspec
 
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo, observed_env, observed_log
-from kache.compilers.rustc.closure import ENVIRONMENT, ClosureMaker, InputChangedError
+from kache.compilers.rustc.closure import ENVIRONMENT, NORMALISED, ClosureMaker, InputChangedError
 from kache.compilers.rustc.key_inputs import dependency_directories, find_artifact
 from kache.compilers.rustc.macro_library import MacroTraits
 from kache.compilers.rustc.observed_inputs import Around, Observed, judge
@@ -321,6 +321,8 @@ def labelled(missed: Missed, inputs: Sequence[MemoInput]) -> bytes:
         if item.kind in (InputKind.ENV, InputKind.READ):
             name = item.name.decode("utf-8", "replace")
             value = missed.around.env.get(item.name, b"(unset)")
+            if item.value[:1] == NORMALISED:  # as it counts: the same in every checkout
+                value = missed.around.roots.normalise_value(value)
             shown = _digest(value) if is_secret(name) else value[:_SHOWN_VALUE_BYTES].decode("utf-8", "replace")
         elif item.kind == InputKind.PRESENT:
             shown = "directory" if item.value == b"d" else "file"

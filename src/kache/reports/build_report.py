@@ -33,7 +33,8 @@ class Unit:
         start_ms: the same, from the report's first unit.
         duration_ms: what cargo waited: the compile for a miss, kache's own time for a hit.
         compile_ms: of the compile; for a hit, of the one it saved.
-        cause: of a miss: `first-compile`, `entry-gone`, `not-recorded`, or the kind of the first input that changed.
+        cause: of a miss: `first-compile`, `entry-gone`, `failed`, `not-recorded`, or the kind of the first input
+            that changed.
         detail: name of that input.
         bytes: put in place by a hit.
     """

@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kache.core.outcome import Reason
 from kache.reports import transfers
 from kache.reports.database import Window
 from kache.reports.render.text import human_bytes, human_duration, plural, table
@@ -164,13 +165,15 @@ def to_line(stats: Stats) -> str:
     parts = []
     if asked:
         parts.append(f"{hits} of {plural(asked, 'compile')} from the cache ({100 * hits / asked:.0f} %)")
-    for name, words in (
-        ("seeded", "put into the target beforehand"),
-        ("passthrough", "passed by"),
-        ("error", "failed"),
+    edits = stats.passthrough_reasons.get(Reason.INCREMENTAL_EDIT, 0)
+    for count, words in (
+        (outcomes["seeded"], "put into the target beforehand"),
+        (edits, "edited again and compiled incrementally"),
+        (outcomes["passthrough"] - edits, "passed through"),
+        (outcomes["error"], "not cached for an error (kache doctor)"),
     ):
-        if outcomes[name]:
-            parts.append(f"{outcomes[name]} {words}")
+        if count:
+            parts.append(f"{count} {words}")
     if hits or served:
         parts.append(f"{human_duration(stats.saved_compile_ms / 1000)} of compiling saved")
     return ", ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +15,11 @@ from kache.reports.database import Window, last_build
 
 # The nearest of so many earlier compiles is compared with: enough for a few profiles and checkouts side by side.
 _CANDIDATES = 8
+# All build scripts have one name: so many compiles of that name are looked through for those of the same package.
+_LOOKED_THROUGH = 400
+_PACKAGE = "env:CARGO_PKG_NAME"
+_FAILED = frozenset({Reason.COMPILE_FAILED, Reason.COMPILER_KILLED})
+_NOTHING = "absent"
 _KINDS = {
     "absent": "file",
     "arg": "flag",
@@ -54,8 +59,8 @@ class Explanation:
     """Why one call was no hit.
 
     Attributes:
-        cause: `first-compile`, `inputs-changed`, `entry-gone` (the same inputs were compiled before), `not-recorded`
-            (the event carries no inputs), `passthrough` or `error`.
+        cause: `first-compile`, `inputs-changed`, `entry-gone` (the same inputs were compiled before), `failed` (what it
+            read is not known), `not-recorded` (the event carries no inputs), `passthrough` or `error`.
         reason: the event's own reason, empty when it has none.
         compared_with_ns: when the compile it is compared with ran, ns since the Unix epoch.
     """
@@ -168,7 +173,9 @@ def compare(before: Inputs, after: Inputs) -> list[Change]:
             gone, come = _without(old, new), _without(new, old)
             if not gone and not come:  # the same in another order
                 gone, come = old, new
-            changes.append(Change(kind, name, _shown(kind, name, gone), _shown(kind, name, come)))
+            change = Change(kind, name, _shown(kind, name, gone), _shown(kind, name, come))
+            if {change.before, change.after} - {None, _NOTHING}:  # else it was looked for, and still is not there
+                changes.append(change)
     return changes
 
 
@@ -188,23 +195,43 @@ def _explain_miss(connection: sqlite3.Connection, event_id: int, body: bytes | N
     if not after:
         explanation.cause = "not-recorded"
         return
-    earlier = connection.execute(
-        "SELECT at_ns, inputs, coalesce(reason, '') FROM events"
-        " WHERE id < ? AND crate_name = ? AND unit_kind = ? AND inputs IS NOT NULL"
-        " ORDER BY id DESC LIMIT ?",
-        (event_id, explanation.crate_name, explanation.unit_kind, _CANDIDATES),
-    ).fetchall()
     explanation.cause = "first-compile"
-    for at_ns, inputs, reason in earlier:
-        changes = compare(*_comparable(decode_inputs(inputs), after, reason, explanation.reason))
+    for at_ns, before, reason in _earlier(connection, event_id, explanation, after.get(_PACKAGE)):
+        changes = compare(*_comparable(before, after, reason, explanation.reason))
         if explanation.compared_with_ns is None or len(changes) < len(explanation.changes):
             explanation.compared_with_ns, explanation.changes = at_ns, changes
             explanation.cause = "inputs-changed" if changes else "entry-gone"
+    if explanation.reason in _FAILED and not explanation.changes:
+        # What it read is not known, so nothing can be said of it; that it was no hit is no wonder.
+        explanation.cause = "failed"
+
+
+def _earlier(
+    connection: sqlite3.Connection, event_id: int, explanation: Explanation, package: tuple[str, ...] | None
+) -> Iterator[tuple[int, Inputs, str]]:
+    """When, on what and with what reason the same unit of the same package was compiled before, the newest first.
+
+    What a compile that failed had read is not known, so none is compared with.
+    """
+    rows = connection.execute(
+        "SELECT at_ns, inputs, coalesce(reason, '') FROM events"
+        " WHERE id < ? AND crate_name = ? AND unit_kind = ? AND inputs IS NOT NULL"
+        " ORDER BY id DESC LIMIT ?",
+        (event_id, explanation.crate_name, explanation.unit_kind, _LOOKED_THROUGH),
+    )
+    left = _CANDIDATES
+    for at_ns, body, reason in rows:
+        before = {} if reason in _FAILED else decode_inputs(body)
+        if before and before.get(_PACKAGE) == package:
+            yield at_ns, before, reason
+            left -= 1
+            if not left:
+                return
 
 
 def _comparable(before: Inputs, after: Inputs, reason_before: str, reason_after: str) -> tuple[Inputs, Inputs]:
-    """Both sides without what only the other could know: an incremental edit is not observed."""
-    if reason_after == Reason.INCREMENTAL_EDIT:
+    """Both sides without what only the other could know: edits are not observed, failures tell little."""
+    if reason_after == Reason.INCREMENTAL_EDIT or reason_after in _FAILED:
         before = {label: values for label, values in before.items() if label in after}
     elif reason_before == Reason.INCREMENTAL_EDIT:
         after = {label: values for label, values in after.items() if label in before}

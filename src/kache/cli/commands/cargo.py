@@ -23,14 +23,14 @@ from kache.reports.database import Window
 from kache.setup.init.cargo_wrapper import is_kache, launcher_to_name
 
 DESCRIPTION = (
-    "Run cargo with its compiles cached, whatever else is set up, and say in a line what the cache did.\n"
-    "Everything from cargo's command on is cargo's own; what comes before it is kache's. Nothing is written\n"
-    "to any configuration. The exit status is cargo's."
+    "Run cargo with its compiles cached, whatever else is set up. On a terminal it ends with a line on what the\n"
+    "cache did; the setting `summary` makes that always or off. All words but a leading --json or --help are\n"
+    "cargo's. Nothing is written to any configuration. The exit status is cargo's."
 )
 EXAMPLES: Examples = (
     ("kache cargo build --release", "cargo build --release, cached"),
     ("kache cargo +1.85 test", "with rustup's toolchain of that name"),
-    ("kache cargo -- --offline check", "-- where cargo's options begin before its command"),
+    ("kache cargo --offline check", "cargo's options, wherever they stand"),
     ("kache cargo --json check", "what the cache did, as a document after what cargo prints"),
 )
 _WRAPPER = "RUSTC_WRAPPER"
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     """Run cargo, then count."""
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
     if not words:
-        raise UsageError("kache cargo runs nothing", why="no command of cargo is given", fix="try kache cargo build")
+        raise UsageError("kache cargo is given nothing to run", fix="try kache cargo build")
     session.warn_of_config_problems()
     env = _environment(session.env)
     build, exit_code = _run([_cargo(env), *words], env)

@@ -27,7 +27,7 @@ _FOREIGN_CLOCKS: dict[int, bool] = {}
 _ASSEMBLED = re.compile(rb"\.incbin\b|\.include\s*\\?[\"']")
 _UNSET = b""
 _AS_IS = b"\x01"
-_NORMALISED = b"\x02"
+NORMALISED = b"\x02"
 
 
 class InputChangedError(Exception):
@@ -55,7 +55,7 @@ class Surroundings:
         value = self.env.get(name)
         if value is None:
             return _UNSET
-        return form + hash_bytes(self.salt + (self.roots.normalise_value(value) if form == _NORMALISED else value))
+        return form + hash_bytes(self.salt + (self.roots.normalise_value(value) if form == NORMALISED else value))
 
     def fact(self, name: bytes) -> bytes:
         """Digest of a fact: the presentation flags, the whole environment, or the real path of a root."""
@@ -327,13 +327,13 @@ class ClosureMaker:
         value = self.around.env.get(name)
         form = _AS_IS
         if value is not None and self.around.roots.holds_path(value) and self._only_included(name):
-            form = _NORMALISED
+            form = NORMALISED
         return MemoInput(InputKind.ENV, name, self.around.env_value(name, form))
 
     def _env_read(self, name: bytes) -> MemoInput:
         """A variable that something read for itself: a path in it counts as it does in what cargo tells a crate."""
         value = self.around.env.get(name, b"")
-        form = _NORMALISED if self.around.roots.remapped(value) != value else _AS_IS
+        form = NORMALISED if self.around.roots.remapped(value) != value else _AS_IS
         return MemoInput(InputKind.READ, name, self.around.env_value(name, form))
 
     def _only_included(self, name: bytes) -> bool:

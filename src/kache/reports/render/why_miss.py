@@ -12,6 +12,7 @@ _VALUE_WIDTH = 60
 _DIGEST_CHARS = 12
 _CAUSES = {
     "first-compile": "first compile of this unit",
+    "failed": "it failed, and what it had read is not known",
     "entry-gone": "the same inputs were compiled before; that entry was evicted, purged or never stored",
     "not-recorded": "its inputs were not recorded",
 }
