@@ -257,7 +257,7 @@ def test_the_launcher_alone_killed_takes_its_rustc_along(box: Sandbox) -> None:
     os.kill(launcher, signal.SIGKILL)
     _, stderr = building.communicate(timeout=30)
     assert building.returncode != 0 and "signal: 9" in stderr
-    assert not processes.runs(rustc)
+    processes.until(lambda: not processes.runs(rustc), limit_s=10, what="rustc has ended")
 
 
 def test_killed_in_the_middle_of_a_compile(box: Sandbox) -> None:

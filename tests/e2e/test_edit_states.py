@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -13,6 +14,16 @@ from tests.support.checkout import Checkout
 from tests.support.edits import MAIN, edited, making, prepared, sessions, states
 from tests.support.projects import below, chain, hello, manifest, slow, warns, workspace
 from tests.support.sandbox import Sandbox
+
+_LATE_LINKER = """#!/bin/sh
+[ "$(ps -o ni= -p $$ | tr -d ' ')" = 19 ] || exec cc "$@"
+before=
+for word in "$@"; do
+    [ "$before" != -o ] || out=$word
+    before=$word
+done
+cc "$@" && cp "$out" "$0.late" && touch "$(dirname "$0")/linking" && sleep 2 && cp "$0.late" "$out"
+"""
 
 
 def test_state_is_there_before_the_second_edit(daemon_box: Sandbox) -> None:
@@ -134,3 +145,41 @@ def test_a_library_and_what_is_above_it(daemon_box: Sandbox) -> None:
     checkout.edit(name, "4 *", "3 *")
     checkout.build().expect(hits="mid app", misses=0)
     checkout.same_bytes_as_plain()
+
+
+def test_a_linker_that_outlives_its_rustc_writes_nothing_of_ours(daemon_box: Sandbox) -> None:
+    """Guards the outputs: rustc alone is killed while state is made, and what it had started would write late."""
+    checkout = daemon_box.checkout("a", hello())
+    linker = checkout.write("linker.sh", _LATE_LINKER)
+    linker.chmod(0o755)
+    checkout.write(".cargo/config.toml", f'[build]\nrustflags = ["-C", "linker={linker}"]\n')
+    checkout.build()
+    checkout.edit(MAIN, "world", "first")
+    checkout.build()
+    processes.until((checkout.path / "linking").exists, limit_s=30, what="the linker of the state's compile")
+    for process in making(daemon_box):
+        if process.argv[0].endswith("rustc"):
+            os.kill(process.pid, signal.SIGKILL)
+    checkout.edit(MAIN, "first", "second")
+    checkout.build()
+    time.sleep(3)
+    assert checkout.program("hello") == "hello, second\n"
+    assert not making(daemon_box)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_directories_that_were_there_before_stay(daemon_box: Sandbox, seconds: float) -> None:
+    """Guards an emptied target directory and those above it: they are empty, and not ours."""
+    target = daemon_box.root / "mine" / "target"
+    target.mkdir(parents=True)
+    daemon_box.settings["CARGO_TARGET_DIR"] = str(target)
+    checkout = daemon_box.checkout("a", slow(1.0, "pub const N: u32 = 1;"))
+    checkout.build()
+    checkout.edit("slow/src/lib.rs", "= 1", "= 2")
+    checkout.build()
+    processes.until(lambda: bool(making(daemon_box)), limit_s=30, what="the state is being made")
+    time.sleep(seconds)
+    for path in target.iterdir():
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+    prepared(checkout)
+    assert target.is_dir()

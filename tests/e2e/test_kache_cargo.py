@@ -15,9 +15,10 @@ import pytest
 
 from tests.support import processes
 from tests.support.projects import hello
-from tests.support.sandbox import KACHE, Sandbox
+from tests.support.sandbox import KACHE, Sandbox, has_component
 
 LIMIT_S = 120
+_SLEEPS = "fn main() { std::thread::sleep(std::time::Duration::from_secs(2)); std::process::exit(5) }\n"
 
 
 @pytest.fixture
@@ -32,6 +33,10 @@ def run(box: Sandbox, where: Path, *words: str, **env: str) -> subprocess.Comple
     return subprocess.run(
         argv, cwd=where, env=box.env(env), capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
+
+
+def start(box: Sandbox, where: Path, *argv: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, cwd=where, env=box.env(), stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def test_a_second_checkout_is_served_with_nothing_set_up(unset: Sandbox) -> None:
@@ -106,15 +111,33 @@ def test_on_a_terminal_it_says_a_line_unless_told_not_to(unset: Sandbox) -> None
     assert "kache:" not in pexpect.run(f"{KACHE} cargo build", cwd=str(second), env=env, timeout=LIMIT_S).decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1])
 def test_a_signal_to_it_ends_cargo(unset: Sandbox, number: signal.Signals) -> None:
     where = unset.checkout("a", {**hello(), "src/main.rs": "fn main() { loop {} }\n"}).path
-    with subprocess.Popen([KACHE, "cargo", "run"], cwd=where, env=unset.env(), stderr=subprocess.DEVNULL) as child:
+    with start(unset, where, str(KACHE), "cargo", "run") as child:
         processes.until(lambda: _runs(where / "target/debug/hello"), limit_s=60, what="the program runs")
         child.send_signal(number)
         # cargo run is the program by then: it ends by the signal, as it would have without us.
         assert child.wait(60) == 128 + number
     assert not _runs(where / "target/debug/hello")
+
+
+def test_what_is_ignored_stays_ignored(unset: Sandbox) -> None:
+    """Guards nohup, and jobs that a script puts into the background."""
+    where = unset.checkout("a", {**hello(), "src/main.rs": _SLEEPS}).path
+    script = "trap '' HUP INT; exec \"$0\" cargo run"
+    with start(unset, where, "sh", "-c", script, str(KACHE)) as child:
+        processes.until(lambda: _runs(where / "target/debug/hello"), limit_s=60, what="the program runs")
+        for number in (signal.SIGHUP, signal.SIGINT):
+            os.killpg(child.pid, number)
+        assert child.wait(60) == 5
+
+
+def test_clippy_has_another_cargo_build_for_it(unset: Sandbox) -> None:
+    if not has_component("clippy-driver"):
+        pytest.skip("needs clippy")
+    done = run(unset, unset.checkout("a", hello()).path, "--json", "clippy")
+    assert json.loads(done.stdout)["data"]["stats"]["outcomes"]["miss"] == 2
 
 
 def test_ctrl_c_is_the_programs_business(unset: Sandbox) -> None:

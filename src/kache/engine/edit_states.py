@@ -52,6 +52,7 @@ class EditStates:
         self._builds: dict[str, dict[bytes, Wanted]] = {}
         self._lock = threading.Lock()
         self._running: tuple[Wanted, subprocess.Popen[bytes], float] | None = None
+        self._above: list[tuple[bytes, int]] = []
 
     def note(self, build: str, wanted: Wanted) -> None:
         """A first edit was compiled."""
@@ -76,7 +77,8 @@ class EditStates:
             wanted, process, since = self._running
             if process.poll() is not None:
                 self._running = None
-                self._ended(wanted, process.returncode)
+                # Of a rustc that was killed the linker may live on, and write where its name leads.
+                self._ended(wanted, process.returncode, is_gone=_end_group(process))
             elif time.monotonic() - since > _LIMIT_S:
                 self.stop()
             return
@@ -138,18 +140,18 @@ class EditStates:
                 os.rmdir(edit.out)
             return
         self._running = wanted, process, time.monotonic()
+        self._above = _directories_above(edit)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
 
-    def _ended(self, wanted: Wanted, status: int) -> None:
+    def _ended(self, wanted: Wanted, status: int, *, is_gone: bool) -> None:
         edit, out_dir = wanted.edit, wanted.missed.call.out_dir
         log.debug("incremental state of %s: %s", wanted.missed.call.crate_name, status)
-        shutil.rmtree(edit.out, ignore_errors=True)
+        if is_gone:
+            shutil.rmtree(edit.out, ignore_errors=True)
         if not os.path.isdir(out_dir):  # the target directory was deleted meanwhile, and rustc made parts of it again
             shutil.rmtree(edit.state, ignore_errors=True)
-            for directory in (edit.state, edit.out):
-                with contextlib.suppress(OSError):
-                    os.removedirs(os.path.dirname(directory))
+            _remove_empty(self._above)
         elif status:
             # What is left may be half of something; the next edit makes state as if this had never been.
             shutil.rmtree(edit.state, ignore_errors=True)
@@ -169,3 +171,28 @@ def _end_group(process: subprocess.Popen[bytes]) -> bool:
         return False
     process.wait()
     return True
+
+
+def _directories_above(edit: Edit) -> list[tuple[bytes, int]]:
+    """The directories above state and out dir with their inodes, the innermost first; 0 where one is not there."""
+    directories = [os.path.dirname(edit.out), os.path.dirname(edit.state)]
+    while len(directories[-1]) > 1:
+        directories.append(os.path.dirname(directories[-1]))
+    return [(directory, _inode(directory)) for directory in directories]
+
+
+def _remove_empty(above: list[tuple[bytes, int]]) -> None:
+    """Remove what was deleted and has been made again; a directory that is still the same one is somebody's."""
+    for directory, before in above:
+        now = _inode(directory)
+        if now == before and now:
+            continue
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+
+
+def _inode(directory: bytes) -> int:
+    try:
+        return os.stat(directory).st_ino
+    except OSError:
+        return 0

@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from kache.cli.diagnostics import say
@@ -34,8 +36,8 @@ EXAMPLES: Examples = (
     ("kache cargo --json check", "what the cache did, as a document after what cargo prints"),
 )
 _WRAPPER = "RUSTC_WRAPPER"
-# Ctrl-C reaches cargo from the terminal: a second one from us might be taken for the user's impatience.
-_PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
+_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+_OTHERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _KILLED = 128
 
 
@@ -51,9 +53,13 @@ def run(args: argparse.Namespace, session: Session) -> Result:
         raise UsageError("kache cargo is given nothing to run", fix="try kache cargo build")
     session.warn_of_config_problems()
     env = _environment(session.env)
+    began_ns = time.time_ns()
     build, exit_code = _run([_cargo(env), *words], env)
     with session.index() as connection:
         found = stats.collect(connection, Window(build=build), session.config.max_size_bytes)
+        if not any(found.outcomes.values()):  # it has another cargo build for it, as `cargo clippy` does
+            window = Window(since_ns=began_ns, root=session.real_path(Path()))
+            found = stats.collect(connection, window, session.config.max_size_bytes)
     line = stats.to_line(found)
     if line and _is_wanted(session):
         say(f"kache: {line}")
@@ -105,17 +111,34 @@ def _signals_for(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
     """While cargo runs, signals are its business; how it ends by them is told by its exit status."""
 
     def pass_on(number: int, _: object) -> None:
+        # The terminal sends these to cargo too, which might take a second one for the user's impatience.
+        if number in _FROM_TERMINAL and _is_in_foreground():
+            return
         for child in children:
             child.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
-    # A function, not SIG_IGN: what is ignored stays ignored in the program that is started.
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+    # What is ignored (nohup, a script's background job) stays ignored, here and in cargo.
+    wanted = [number for number in (*_FROM_TERMINAL, *_OTHERS) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in wanted}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_in_foreground() -> bool:
+    """Whether the terminal's keys send their signals to this process group."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
 
 
 def _is_wanted(session: Session) -> bool:
