@@ -16,7 +16,7 @@ from tests.support.projects import below, chain, hello, manifest, slow, warns, w
 from tests.support.sandbox import Sandbox
 
 _LATE_LINKER = """#!/bin/sh
-[ "$(ps -o ni= -p $$ | tr -d ' ')" = 19 ] || exec cc "$@"
+[ "$(nice)" = 19 ] || exec cc "$@"
 before=
 for word in "$@"; do
     [ "$before" != -o ] || out=$word
@@ -160,6 +160,7 @@ def test_a_linker_that_outlives_its_rustc_writes_nothing_of_ours(daemon_box: San
     for process in making(daemon_box):
         if process.argv[0].endswith("rustc"):
             os.kill(process.pid, signal.SIGKILL)
+    prepared(checkout)
     checkout.edit(MAIN, "first", "second")
     checkout.build()
     time.sleep(3)
