@@ -71,11 +71,13 @@ def test_an_edit_that_comes_sooner_goes_first(daemon_box: Sandbox) -> None:
 @pytest.mark.parametrize("how", ["clean", "stop", "kill"])
 def test_what_is_being_made_goes_with_its_target_and_its_daemon(daemon_box: Sandbox, how: str) -> None:
     """Guards deleted target directories, which may not come back, and processes, which may not stay."""
+    log = daemon_box.root / "slow.log"
+    daemon_box.settings["SLOW_LOG"] = str(log)
     checkout = daemon_box.checkout("a", slow(2.0, "pub const N: u32 = 1;"))
     checkout.build()
     checkout.edit("slow/src/lib.rs", "= 1", "= 2")
     checkout.build()
-    processes.until(lambda: bool(making(daemon_box)), limit_s=30, what="the state is being made")
+    processes.until(lambda: log.read_text().count("start") == 3, limit_s=30, what="the state is being made")
     if how == "clean":
         checkout.clean()
         prepared(checkout)
