@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -124,8 +125,10 @@ class KacheArm:
         self.box.reset()
 
     def settle(self) -> None:
-        """`kache stats` waits until every record is written."""
+        """`kache stats` waits until every record is written; state is made for edits when their build has ended."""
         self.box.counts()
+        while self.box.status().get("edit_states"):
+            time.sleep(0.1)
 
     def daemon_cpu_s(self) -> float:
         """Return the daemon's CPU seconds."""

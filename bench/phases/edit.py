@@ -1,8 +1,8 @@
 """Edit: change one file and build, over and over: a program, and a library in the middle of the tree below it.
 
 Beside plain cargo with incremental compilation on, which every further edit is measured by, and with it off, which the
-first edit in a checkout is measured by. A round is a first edit, a second one and further ones. Between the first two
-somebody thinks, until the daemon has made the state; what that takes is in the result.
+first edit in a checkout is measured by. A round is a first edit, a second one and further ones. Between two edits
+somebody thinks: what is left over from a build, such as making state, is waited for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import peers
-from bench.arms import Arm, KacheArm
+from bench.arms import Arm
 from bench.context import Context, clean, say, timed_build
 from bench.errors import BenchError
 from bench.projects import cargo, copy_tree, unpacked
@@ -89,14 +89,6 @@ class Checkout:
         for state in (self.where / "target" / "debug").glob("incremental*"):
             shutil.rmtree(state)
 
-    def think(self) -> float:
-        """Wait until nothing is made for the next edit any more; return how long that took."""
-        started = time.monotonic()
-        if isinstance(self.arm, KacheArm):
-            while self.arm.box.status().get("edit_states"):
-                time.sleep(0.1)
-        return time.monotonic() - started
-
     def build(self, place: Place, number: int) -> float:
         """Edit and build; return the wall time."""
         place.edit(self.where, number)
@@ -144,15 +136,12 @@ def _measure(
     # All of the other arm's edits are whole compiles: its first ones say it all.
     further: dict[str, list[float]] = {name: [] for name in checkouts if name != WITHOUT}
     second: dict[str, list[float]] = {name: [] for name in further}
-    thought: list[float] = []
     for index in range(context.rounds):
         order = pair_order(index, list(checkouts))
         for name in order:
             if name != PLAIN:  # whose state is there from the first build on
                 checkouts[name].forget_state()
             first[name].append(checkouts[name].build(place, number()))
-            if name == OURS:
-                thought.append(checkouts[name].think())
         for times in (second, *[further] * FURTHER):
             for name in (name for name in order if name in times):
                 times[name].append(checkouts[name].build(place, number()))
@@ -170,7 +159,6 @@ def _measure(
     ok = ok and median(second_ratio) <= FURTHER_LIMIT and median(further_ratio) <= FURTHER_LIMIT
     found = {
         "first_s": {name: summary(values) for name, values in first.items()},
-        "state_made_in_s": summary(thought),
         "second_s": {name: summary(values) for name, values in second.items()},
         "further_s": {name: summary(values) for name, values in further.items()},
         "first_ratio": summary(first_ratio),

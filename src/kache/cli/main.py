@@ -17,6 +17,9 @@ from kache.cli.session import Session
 from kache.cli.verbs import VERBS, Verb
 from kache.errors import KacheError, UsageError
 
+_EVERYWHERE = ("--json", "--help", "-h")
+"""Flags of every verb."""
+
 
 class Command(Protocol):
     """What a module under `commands/` offers."""
@@ -41,10 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for a known failure or bad news, 2 for wrong usage, 3 for a bug, 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in _own(words)
+    own, others = _apart(words)
+    as_json = "--json" in own
     command = next((word for word in words if not word.startswith("-")), "")
     try:
-        return _run(words, as_json=as_json)
+        return _run(own, others, as_json=as_json)
     except KacheError as error:
         return diagnostics.report_known(command, error, as_json=as_json)
     except KeyboardInterrupt:
@@ -56,26 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return diagnostics.report_bug(command, error, as_json=as_json)
 
 
-def _own(words: list[str]) -> list[str]:
-    """The words that are kache's: behind `kache cargo` and its flags come cargo's."""
-    own: list[str] = []
-    for word in words:
-        if "cargo" in own and not word.startswith("-"):
-            break
-        if word == "--":
-            break
-        own.append(word)
-    return own
-
-
-def _with_cargos_apart(words: list[str]) -> list[str]:
-    """`kache cargo -q build`: only our own flags are ours, and argparse would take every other one for a mistake."""
-    if words[0] != "cargo":
-        return words
-    own = 1
-    while own < len(words) and words[own] in ("--json", "--help", "-h"):
-        own += 1
-    return words if words[own : own + 1] == ["--"] else [*words[:own], "--", *words[own:]]
+def _apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words that are kache's, and those of the program that a verb runs, `--` before them."""
+    at = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
+    if not any(verb.passes_on and words[at : at + 1] == [verb.name] for verb in VERBS):
+        return words, []
+    at += 1
+    while words[at : at + 1] and words[at] in _EVERYWHERE:
+        at += 1
+    others = words[at:]
+    return words[:at], others if others[:1] == ["--"] else ["--", *others]
 
 
 def parser_of(verb: Verb) -> tuple[Parser, Command]:
@@ -123,7 +117,7 @@ def overview() -> str:
     )
 
 
-def _run(words: list[str], *, as_json: bool) -> int:
+def _run(words: list[str], others: list[str], *, as_json: bool) -> int:
     leading = []
     while words and words[0].startswith("-"):
         leading.append(words.pop(0))
@@ -134,11 +128,11 @@ def _run(words: list[str], *, as_json: bool) -> int:
         print_result("version", Result({"version": __version__}, f"kache {__version__}"), as_json=as_json)
         return 0
     if not words or "--help" in leading or "-h" in leading:
-        words = ["help", *words[:1]]
+        words, others = ["help", *words[:1]], []
     verb = find_verb(words[0])
     parser, command = parser_of(verb)
     try:
-        args = parser.parse_args(_with_cargos_apart(words)[1:])
+        args = parser.parse_args([*words[1:], *others])
     except SystemExit as end:  # --help printed itself
         sys.stdout.flush()
         return int(end.code or 0)

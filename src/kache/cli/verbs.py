@@ -6,16 +6,20 @@ from typing import NamedTuple
 
 
 class Verb(NamedTuple):
-    """A verb, the module under `kache.cli.commands` that does it, and one line of help."""
+    """A verb, the module under `kache.cli.commands` that does it, and one line of help.
+
+    With `passes_on` it runs another program, whose words come behind the verb and its own flags.
+    """
 
     name: str
     module: str
     help: str
+    passes_on: bool = False
 
 
 VERBS: tuple[Verb, ...] = (
     Verb("init", "init", "Set kache up for this user, or take that back."),
-    Verb("cargo", "cargo", "Run cargo with its compiles cached, and say what the cache did."),
+    Verb("cargo", "cargo", "Run cargo with its compiles cached, and say what the cache did.", passes_on=True),
     Verb("stats", "stats", "Count hits, misses and passthroughs, and what they saved."),
     Verb("list", "list", "List what the store holds."),
     Verb("why-miss", "why_miss", "Say what changed for each compile that was not a hit."),

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kache.engine.builds import is_compiling
@@ -29,6 +30,8 @@ _MAX_BUILDS = 32
 _LIMIT_S = 900.0
 _NICE = 19
 _END_S = 0.2
+_LEVELS = 3
+"""`incremental`, the profile and the target directory."""
 
 log = logging.getLogger("kache")
 
@@ -42,6 +45,23 @@ class Wanted:
     request: Request
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The compile under way.
+
+    Attributes:
+        wanted: what it makes.
+        process: rustc, first of a process group of its own.
+        since: when it began, on the monotonic clock.
+        above: the directories it writes below, the innermost first, with their inodes then.
+    """
+
+    wanted: Wanted
+    process: subprocess.Popen[bytes]
+    since: float
+    above: tuple[tuple[bytes, int], ...]
+
+
 class EditStates:
     """What is to be made, by build, and the one compile that makes some.
 
@@ -51,8 +71,7 @@ class EditStates:
     def __init__(self) -> None:
         self._builds: dict[str, dict[bytes, Wanted]] = {}
         self._lock = threading.Lock()
-        self._running: tuple[Wanted, subprocess.Popen[bytes], float] | None = None
-        self._above: list[tuple[bytes, int]] = []
+        self._running: _Running | None = None
 
     def note(self, build: str, wanted: Wanted) -> None:
         """A first edit was compiled."""
@@ -73,13 +92,13 @@ class EditStates:
 
     def step(self, *, may_begin: bool) -> None:
         """Look after the compile under way; without one begin the next, if its build has ended."""
-        if self._running is not None:
-            wanted, process, since = self._running
-            if process.poll() is not None:
+        running = self._running
+        if running is not None:
+            if running.process.poll() is not None:
                 self._running = None
                 # Of a rustc that was killed the linker may live on, and write where its name leads.
-                self._ended(wanted, process.returncode, is_gone=_end_group(process))
-            elif time.monotonic() - since > _LIMIT_S:
+                self._ended(running, is_gone=_end_group(running.process))
+            elif time.monotonic() - running.since > _LIMIT_S:
                 self.stop()
             return
         following = self._next() if may_begin else None
@@ -91,17 +110,14 @@ class EditStates:
         with self._lock:
             for units in self._builds.values():
                 units.pop(state, None)
-        if self._running is not None and self._running[0].edit.state == state:
+        if self._running is not None and self._running.wanted.edit.state == state:
             self.stop()
 
     def stop(self) -> None:
         """End the compile under way."""
-        if self._running is None:
-            return
-        wanted, process, _ = self._running
-        self._running = None
-        if _end_group(process):
-            shutil.rmtree(wanted.edit.out, ignore_errors=True)
+        running, self._running = self._running, None
+        if running is not None and _end_group(running.process):
+            shutil.rmtree(running.wanted.edit.out, ignore_errors=True)
 
     def _next(self) -> Wanted | None:
         with self._lock:
@@ -139,19 +155,20 @@ class EditStates:
             with contextlib.suppress(OSError):
                 os.rmdir(edit.out)
             return
-        self._running = wanted, process, time.monotonic()
-        self._above = _directories_above(edit)
+        self._running = _Running(wanted, process, time.monotonic(), _directories_above(edit))
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
 
-    def _ended(self, wanted: Wanted, status: int, *, is_gone: bool) -> None:
-        edit, out_dir = wanted.edit, wanted.missed.call.out_dir
-        log.debug("incremental state of %s: %s", wanted.missed.call.crate_name, status)
+    def _ended(self, running: _Running, *, is_gone: bool) -> None:
+        edit, call, status = running.wanted.edit, running.wanted.missed.call, running.process.returncode
+        log.debug("incremental state of %s: %s", call.crate_name, status)
         if is_gone:
             shutil.rmtree(edit.out, ignore_errors=True)
-        if not os.path.isdir(out_dir):  # the target directory was deleted meanwhile, and rustc made parts of it again
+        if not os.path.isdir(
+            call.out_dir
+        ):  # the target directory was deleted meanwhile, and rustc made parts of it again
             shutil.rmtree(edit.state, ignore_errors=True)
-            _remove_empty(self._above)
+            _remove_empty(running.above)
         elif status:
             # What is left may be half of something; the next edit makes state as if this had never been.
             shutil.rmtree(edit.state, ignore_errors=True)
@@ -162,30 +179,32 @@ class EditStates:
 def _end_group(process: subprocess.Popen[bytes]) -> bool:
     """Kill a process with all that it started; whether all of them are known to be gone."""
     deadline = time.monotonic() + _END_S
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         while time.monotonic() < deadline:
             os.killpg(process.pid, 0)
             time.sleep(0.001)
-        return False
-    process.wait()
-    return True
+    except ProcessLookupError:
+        process.wait()
+        return True
+    except OSError as error:  # one of them is another user's
+        log.info("cannot end process group %d: %s", process.pid, error)
+    return False
 
 
-def _directories_above(edit: Edit) -> list[tuple[bytes, int]]:
-    """The directories above state and out dir with their inodes, the innermost first; 0 where one is not there."""
+def _directories_above(edit: Edit) -> tuple[tuple[bytes, int], ...]:
+    """Those above state and out dir, up to the target directory."""
     directories = [os.path.dirname(edit.out), os.path.dirname(edit.state)]
-    while len(directories[-1]) > 1:
+    for _ in range(_LEVELS):
         directories.append(os.path.dirname(directories[-1]))
-    return [(directory, _inode(directory)) for directory in directories]
+    return tuple((directory, _inode(directory)) for directory in directories)
 
 
-def _remove_empty(above: list[tuple[bytes, int]]) -> None:
+def _remove_empty(above: Iterable[tuple[bytes, int]]) -> None:
     """Remove what was deleted and has been made again; a directory that is still the same one is somebody's."""
     for directory, before in above:
-        now = _inode(directory)
-        if now == before and now:
+        if before and _inode(directory) == before:
             continue
         with contextlib.suppress(OSError):
             os.rmdir(directory)
