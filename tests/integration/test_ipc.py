@@ -103,7 +103,8 @@ def stand_in(box: LauncherBox, monkeypatch: pytest.MonkeyPatch, shell: str) -> N
 
 
 def test_start_waits_until_it_answers(box: LauncherBox, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(box, monkeypatch, f'echo "$@|$CARGO|$PWD" > {box.root}/started; umask >> {box.root}/started')
+    written = '{ echo "$@|$CARGO|$PWD"; umask; }'
+    stand_in(box, monkeypatch, f"{written} > {box.root}/starting && mv {box.root}/starting {box.root}/started")
 
     def nobody(_: Conversation) -> object:
         """What answers before the start: then there would be nothing to start."""
