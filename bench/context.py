@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,15 +93,16 @@ def clean(where: Path) -> None:
     shutil.rmtree(where / "target", ignore_errors=True)
 
 
-def timed_build(arm: Arm, where: Path, *arguments: str) -> Usage:
-    """Run one build with nothing of the last one still being written; the daemon's CPU is in the result.
+def timed_build(arm: Arm, where: Path, *arguments: str, words: Sequence[str] = ("build",)) -> Usage:
+    """Run one build (or what `words` say) with nothing of the last one still being written.
 
+    The daemon's CPU is in the result.
     The wall time ends with cargo; the daemon's CPU is read once it has finished recording, so work it puts off counts.
     """
     os.sync()
     cpu_before = arm.daemon_cpu_s()
     env = arm.env(where)
-    usage = run_measured([*arm.cargo, "build", "--locked", "--offline", *arguments], env, where)
+    usage = run_measured([*arm.cargo, *words, "--locked", "--offline", *arguments], env, where)
     if usage.exit_code:
         raise BenchError(
             f"the build failed ({arm.name}, {where.name})",

@@ -126,19 +126,33 @@ class PeerArm(PlainArm):
             )
 
 
-def arms(work: Path, base_env: Mapping[str, str]) -> tuple[list[Arm], list[str]]:
-    """Return the arms of the installed peers, and the labels of the absent ones."""
+def arms(work: Path, base_env: Mapping[str, str], *, seeding: bool = False) -> tuple[list[Arm], list[str]]:
+    """Return the arms of the installed peers, and the labels of the absent ones.
+
+    Args:
+        work: where they are installed.
+        base_env: of a plain build.
+        seeding: with what a peer puts into a target before cargo asks; without, its per-unit path is measured.
+    """
     present: list[Arm] = []
     absent: list[str] = []
     for peer in PEERS:
         if peer.binary(work).is_file():
-            present.append(_arm(peer, work, base_env))
+            present.append(_arm(peer, work, base_env, {} if seeding else _NO_SEEDING.get(peer.crate, {})))
         else:
             absent.append(peer.label)
     return present, absent
 
 
-def _arm(peer: Peer, work: Path, base_env: Mapping[str, str]) -> PeerArm:
+_NO_SEEDING = {
+    # It copies whole registry units out of the first checkout's target before cargo asks.
+    "kache": {"KACHE_SEED_NEW_TARGETS": "0"},
+    # Managed targets outlive `rm -r target`: with them an empty target is none.
+    "mbx": {"MBX_TARGET_VIEWS": "false"},
+}
+
+
+def _arm(peer: Peer, work: Path, base_env: Mapping[str, str], more: Mapping[str, str]) -> PeerArm:
     program = str(peer.binary(work))
     state = work / "state" / peer.label
     if peer.crate == "sccache":
@@ -159,8 +173,6 @@ def _arm(peer: Peer, work: Path, base_env: Mapping[str, str]) -> PeerArm:
             [program, "--stop-server"],
         )
     if peer.crate == "kache":
-        # KACHE_SEED_NEW_TARGETS=0: its per-unit path, which is what ours is compared with; seeding copies whole
-        # registry units out of the first checkout's target before cargo asks.
         return PeerArm(
             peer.label,
             base_env,
@@ -171,7 +183,7 @@ def _arm(peer: Peer, work: Path, base_env: Mapping[str, str]) -> PeerArm:
                 "KACHE_RUNTIME_DIR": str(home / "run"),
                 "KACHE_CONFIG": _empty(home / "config.toml"),
                 "KACHE_LOCAL_ONLY": "1",
-                "KACHE_SEED_NEW_TARGETS": "0",
+                **more,
             },
             ["cargo"],
             [program, "daemon", "stop"],
@@ -182,10 +194,9 @@ def _arm(peer: Peer, work: Path, base_env: Mapping[str, str]) -> PeerArm:
         state,
         lambda home: {
             "MBX_CACHE_DIR": str(home / "cache"),
-            # Managed targets outlive `rm -r target`: with them an empty target is none.
-            "MBX_TARGET_VIEWS": "false",
             "MBX_DISPLAY": "plain",
             "XDG_CONFIG_HOME": str(home / "config"),
+            **more,
         },
         [program],
         [],

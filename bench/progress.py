@@ -19,6 +19,7 @@ class Progress:
         self._live = sys.stderr.isatty()
         self._started = time.monotonic()
         self._spoke = self._started
+        self._total = ""
         if not self._live:
             print(f"{title} …", file=sys.stderr, flush=True)
 
@@ -27,17 +28,19 @@ class Progress:
         found = COUNTER.findall(chunk)
         if not found:
             return
-        done, total, what = found[-1]
+        done, self._total, what = found[-1]
         now = time.monotonic()
         if self._live:
-            line = f"{self._title}: {done}/{total} units, {now - self._started:.0f} s  {what}"
+            line = f"{self._title}: {done}/{self._total} units, {now - self._started:.0f} s  {what}"
             print(f"\r\x1b[K{line[:100]}", end="", file=sys.stderr, flush=True)
         elif now - self._spoke >= PLAIN_INTERVAL_S:
             self._spoke = now
-            print(f"  {done}/{total} units", file=sys.stderr, flush=True)
+            print(f"  {done}/{self._total} units", file=sys.stderr, flush=True)
 
     def done(self, result: str) -> None:
         """End the step's line."""
+        if self._total and not self._live:
+            result = f"{self._total} units, {result}"
         start = "\r\x1b[K" if self._live else "  "
         print(f"{start}{self._title + ': ' if self._live else ''}{result}", file=sys.stderr, flush=True)
 

@@ -36,6 +36,10 @@ def _headline(phase: str, found: Mapping[str, object]) -> str:
         assert isinstance(walls, dict)
         shown = ", ".join(f"{name} {_median(walls, name):.3f} s" for name in walls)
         return f"{shown}; limit {found['limit_s']} s for {found['wrapper_calls']} calls; nothing to do: {_noop(found)}"
+    if phase == "fresh":
+        verbs = found["verbs"]
+        assert isinstance(verbs, dict)
+        return "; ".join(f"{verb} {_median(each, 'noop_ratio'):.2f} of cargo's no-op" for verb, each in verbs.items())
     if phase == "edit":
         return "; ".join(
             f"{label}: first {_median(found[label], 'first_ratio'):.3f} of a plain compile, second"  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """`make bench`: measure kache against plain cargo, against the do-nothing floor, and against what peers are installed.
 
-Phases: cold, observe, edit, warm, hit, disk, index, memory, big-store (`--only cold,warm` chooses). All arms of a phase
-take turns in one run on one machine. The result is a JSON document with the machine's facts, and an SVG of cold and
-warm per tool.
+Phases: cold, observe, edit, warm, fresh, hit, disk, index, memory, big-store (`--only cold,warm` chooses). All arms of
+a phase take turns in one run on one machine. The result is a JSON document with the machine's facts, and an SVG of cold
+and warm per tool.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.context import Context, say
 from bench.environment import plain_env
 from bench.errors import BenchError, run_main
 from bench.kache_box import installed_kache
-from bench.phases import big_store, cold, disk, edit, hit, index, memory, observe, warm
+from bench.phases import big_store, cold, disk, edit, fresh, hit, index, memory, observe, warm
 from bench.projects import catalogue
 from bench.report import summary_lines
 
@@ -32,6 +32,7 @@ Phase = Callable[[Context, str], dict[str, object]]
 PHASES: dict[str, Phase] = {
     "hit": hit.run,
     "warm": warm.run,
+    "fresh": fresh.run,
     "disk": disk.run,
     "index": index.run,
     "cold": cold.run,

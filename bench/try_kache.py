@@ -111,14 +111,19 @@ def build(title: str, where: Path, env: dict[str, str], box: KacheBox | None) ->
 def report(project: Project, steps: list[Step], box: KacheBox) -> str:
     """Return the table and what it needs said."""
     plain = steps[0].usage.wall_s
-    rows = [["", "wall", "CPU", "of plain", "hits", "misses", "passed", "linked", "cloned", "copied"]]
+    rows = [["", "wall", "CPU", "of plain", "placed", "hits", "misses", "passed", "linked", "cloned", "copied"]]
     for step in steps:
         own = step.counts
         cells = [seconds(step.usage.wall_s), seconds(step.usage.cpu_s), f"{step.usage.wall_s / plain:.0%}"]
         if step is steps[0]:
-            cells += [""] * 6
+            cells += [""] * 7
         else:
-            cells += [str(own.hits), str(own.outcomes.get("miss", 0)), str(own.outcomes.get("passthrough", 0))]
+            cells += [
+                str(own.outcomes.get("seeded", 0)),
+                str(own.hits),
+                str(own.outcomes.get("miss", 0)),
+                str(own.outcomes.get("passthrough", 0)),
+            ]
             cells += [human_bytes(own.restore.get(f"{how}_bytes", 0)) for how in ("linked", "cloned", "copied")]
         rows.append([step.title, *cells])
     lines = [
@@ -128,6 +133,7 @@ def report(project: Project, steps: list[Step], box: KacheBox) -> str:
         table(rows),
         "",
     ]
+    lines.append("placed: put into the target directory before cargo asked; it found them fresh and called nothing")
     lines += passthrough_lines(steps)
     errors = sum(step.counts.outcomes.get("error", 0) for step in steps)
     if errors:

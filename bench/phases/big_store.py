@@ -25,7 +25,7 @@ Value = str | bytes | int | float | None
 def run(context: Context, name: str) -> dict[str, object]:
     """Measure a small store, fill it, measure again; return the figures."""
     where = context.checkout(context.project(name), "a")
-    nothing, kache = context.nothing(), context.kache()
+    nothing, kache = context.nothing(), context.kache(KACHE_WARM_START="0")
     timed_build(nothing, where)
     call = library_calls(nothing, UNIT)[0]
     clean(where)

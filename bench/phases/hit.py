@@ -18,7 +18,7 @@ LAUNCHER_LIMIT_S = 0.0015
 def run(context: Context, name: str) -> dict[str, object]:
     """Measure every library unit of one project; return the figures. The median over units decides."""
     where = context.checkout(context.project(name), "a")
-    nothing, kache = context.nothing(), context.kache()
+    nothing, kache = context.nothing(), context.kache(KACHE_WARM_START="0")
     timed_build(nothing, where)
     calls = library_calls(nothing)
     clean(where)
