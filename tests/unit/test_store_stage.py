@@ -65,13 +65,20 @@ def test_the_blob_staged_again_under_its_own_inode(box: StoreBox) -> None:
 
 
 @pytest.mark.usefixtures("no_reflink")
-@pytest.mark.parametrize("mode", [0o444, 0o755, 0o400])
-def test_a_mode_no_rlib_should_have_means_a_copy(box: StoreBox, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o444, 0o555, 0o400])
+def test_a_mode_no_output_should_have_means_a_copy(box: StoreBox, mode: int) -> None:
     path = box.output("a.rlib", b"content" * 1000, mode)
     staged = box.store.stage(path, share=True)
     assert (staged.is_link, staged.mode) == (False, mode)
     box.store.discard(staged)
     assert box.temps() == []
+
+
+@pytest.mark.usefixtures("no_reflink")
+def test_a_program_that_nobody_writes_to_is_linked_with_its_mode(box: StoreBox) -> None:
+    staged = box.store.stage(box.output("build-script-build", b"content" * 1000, 0o755), share=True)
+    assert (staged.is_link, staged.mode) == (True, 0o755)
+    box.store.discard(staged)
 
 
 def test_what_is_not_shared_is_copied_before_it_is_hashed(box: StoreBox) -> None:

@@ -176,8 +176,8 @@ def _cannot(path: bytes, error: OSError) -> StoreError:
 
 
 def _may_share(found: os.stat_result) -> bool:
-    """Ours, and with a mode that a restored rlib can have: rustc refuses to replace a read-only one."""
-    return found.st_uid == os.geteuid() and found.st_mode & 0o711 == 0o600
+    """Ours, and with a mode that a restored file can have: rustc refuses to replace a read-only one."""
+    return found.st_uid == os.geteuid() and found.st_mode & 0o600 == 0o600
 
 
 def _would_clone(blobs: Blobs, found: os.stat_result) -> bool:
