@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sandbox import ENGINES, Sandbox
+from tests.support.sandbox import DAEMON, INSIDE, WARM, Sandbox
 
 _FAILED = pytest.StashKey[bool]()
 SLOW = "SLOW_TESTS"
@@ -18,6 +18,17 @@ SLOW = "SLOW_TESTS"
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line("markers", f"slow: one more row of a long matrix, skipped unless {SLOW}=1")
+    config.addinivalue_line("markers", "mostly_daemon: the engine inside each call is a row of a long matrix here")
+    config.addinivalue_line("markers", "warm_too: a third box has warm start on")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every scenario with each engine its marks ask for."""
+    if "box" not in metafunc.fixturenames:
+        return
+    has = metafunc.definition.get_closest_marker
+    inside = pytest.param(INSIDE, marks=pytest.mark.slow) if has("mostly_daemon") else INSIDE
+    metafunc.parametrize("box", [DAEMON, inside, *([WARM] if has("warm_too") else [])], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,19 +71,25 @@ def make_box(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Sandbox
     assert not unserved, f"a daemon could not start: {unserved[0].root}"
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture
 def box(request: pytest.FixtureRequest, make_box: Callable[[str], Sandbox]) -> Sandbox:
-    """A box, once with the daemon and once without."""
+    """A box, once with the daemon and once without; where it is asked for, once with warm start."""
     return make_box(request.param)
 
 
 @pytest.fixture
 def daemon_box(make_box: Callable[[str], Sandbox]) -> Sandbox:
     """A box with the daemon."""
-    return make_box("daemon")
+    return make_box(DAEMON)
+
+
+@pytest.fixture
+def warm_box(make_box: Callable[[str], Sandbox]) -> Sandbox:
+    """A box with the daemon and warm start."""
+    return make_box(WARM)
 
 
 @pytest.fixture
 def plain_box(make_box: Callable[[str], Sandbox]) -> Sandbox:
     """A box without the daemon."""
-    return make_box("in-process")
+    return make_box(INSIDE)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.marks import mostly_daemon
+from tests.support.marks import mostly_daemon, warm_too
 from tests.support.projects import Files, alone, below, manifest, workspace
 from tests.support.sandbox import Sandbox
 from tests.support.states import Env, State, prints, told_apart
+
+pytestmark = warm_too
 
 KEPT = 'println!("cargo:rerun-if-changed=build.rs");'
 PROC_MACRO = manifest("macros", extra="[lib]\nproc-macro = true")

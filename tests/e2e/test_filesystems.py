@@ -12,7 +12,7 @@ import pytest
 from tests.support.filesystems import mounted, small_tmpfs
 from tests.support.marks import slow
 from tests.support.projects import chain, everything
-from tests.support.sandbox import ENGINES, Sandbox
+from tests.support.sandbox import DAEMON, INSIDE, Sandbox
 
 Made = Callable[[str], Sandbox]
 
@@ -32,7 +32,7 @@ def on_disk(tmp_path: Path, make_box: Made, monkeypatch: pytest.MonkeyPatch) -> 
         yield make
 
 
-@pytest.mark.parametrize("engine", [ENGINES[0], pytest.param(ENGINES[1], marks=slow)])
+@pytest.mark.parametrize("engine", [DAEMON, pytest.param(INSIDE, marks=slow)])
 @pytest.mark.parametrize("kind", ["xfs", "btrfs"])
 def test_with_reflinks_everything_is_cloned(on_disk: Callable[[str, str], Sandbox], kind: str, engine: str) -> None:
     """Guards copy-on-write disks: nothing is copied byte by byte, nothing shares an inode, cargo finds all fresh."""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.marks import mostly_daemon, slow
+from tests.support.marks import mostly_daemon, slow, warm_too
 from tests.support.projects import chain, everything
 from tests.support.sandbox import Sandbox
+
+pytestmark = warm_too
 
 NO_WRAPPER = {"RUSTC_WRAPPER": ""}
 

@@ -8,10 +8,12 @@ import subprocess
 import pytest
 
 from tests.support.checkout import Checkout
-from tests.support.marks import mostly_daemon
+from tests.support.marks import mostly_daemon, warm_too
 from tests.support.projects import Files, alone, below, chain, everything, manifest, workspace
 from tests.support.sandbox import Sandbox
 from tests.support.states import prints
+
+pytestmark = warm_too
 
 WHERE = """fn main() {
     println!("{} {}", file!(), deeper::place());

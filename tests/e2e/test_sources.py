@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.marks import mostly_daemon, slow
+from tests.support.marks import mostly_daemon, slow, warm_too
 from tests.support.projects import Files, alone, manifest
 from tests.support.sandbox import Sandbox
 from tests.support.states import State, prints, told_apart
+
+pytestmark = warm_too
 
 COMPOSED = unicodedata.normalize("NFC", "größe")
 DECOMPOSED = unicodedata.normalize("NFD", "größe")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HITS = ("local_hit", "prefetch_hit", "remote_hit")
-VERIFICATIONS = ("verified", "differs", "unverified")
-"""Outcomes of no call: a hit compiled again, at any time."""
+NO_CALLS = ("verified", "differs", "unverified", "unseeded")
+"""Outcomes of no call: a hit compiled again, at any time; a unit that warm start left to cargo."""
 QUESTIONS = ("query", "stdin-source")
 """Reasons of calls that compile nothing: cargo's own probes, made or not made as cargo pleases."""
 
@@ -119,4 +119,4 @@ def read_calls(index: Path, after: int) -> tuple[Calls, int]:
         return Calls(()), after
     newest = rows[-1][0] if rows else after
     calls = (Call(*row[1:]) for row in rows)
-    return Calls(tuple(call for call in calls if call.outcome not in VERIFICATIONS)), newest
+    return Calls(tuple(call for call in calls if call.outcome not in NO_CALLS)), newest

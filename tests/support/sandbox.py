@@ -31,7 +31,8 @@ from tests.support.counting import Calls, read_calls
 from tests.support.processes import Process
 
 KACHE = Path(sysconfig.get_path("scripts"), "kache")
-ENGINES = ("daemon", "in-process")
+DAEMON, INSIDE, WARM = "daemon", "in-process", "warm"
+"""Engines: the daemon, one inside each call, and the daemon with warm start."""
 COMMAND_LIMIT_S = 240
 _KEPT = ("LANG", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PATH", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN")
 
@@ -67,7 +68,7 @@ class Sandbox:
 
     Args:
         root: an empty directory, short: sockets are put below it.
-        engine: "daemon" or "in-process".
+        engine: DAEMON, INSIDE or WARM.
 
     Attributes:
         settings: variables every command gets; tests change them.
@@ -75,7 +76,7 @@ class Sandbox:
             the calls it should have served were served all the same, so nothing else would show it.
     """
 
-    def __init__(self, root: Path, engine: str = "daemon") -> None:
+    def __init__(self, root: Path, engine: str = DAEMON) -> None:
         if not KACHE.is_file():
             pytest.skip(f"needs kache installed beside this Python ({KACHE}): make setup")
         self.root = root
@@ -84,7 +85,10 @@ class Sandbox:
         self.cargo_home = root / "cargo-home"
         self.cache_dir = root / "cache"
         self.daemon_may_fail = False
-        self.settings: dict[str, str] = {} if engine == "daemon" else {"KACHE_DAEMON": "0"}
+        # Scenarios of hits count calls, so warm start has boxes of its own.
+        self.settings: dict[str, str] = {"KACHE_WARM_START": "1" if engine == WARM else "0"}
+        if engine == INSIDE:
+            self.settings["KACHE_DAEMON"] = "0"
         self._last_event: dict[int, int] = {}
         self._cleanups: list[Callable[[], None]] = []
         # What other boxes found out of the machine's toolchains: hashing one takes half a second of a busy machine.
@@ -93,6 +97,11 @@ class Sandbox:
             directory.mkdir(parents=True)
         with contextlib.suppress(FileNotFoundError):
             shutil.copy(_known_toolchains(), self._toolchains)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether units are put into fresh targets before cargo asks."""
+        return self.engine == WARM
 
     # ---- what scenarios use
 
@@ -209,7 +218,7 @@ class Sandbox:
             limit_s=60,
             what="in-process engines ended",
         )
-        if self.engine == "daemon" and self.socket.exists():
+        if self.engine != INSIDE and self.socket.exists():
             with contextlib.suppress(DaemonUnreachableError):
                 control(self.socket, {"op": "flush"}, timeout_s=60)
 
