@@ -29,6 +29,20 @@ def test_stats_count_builds_and_bytes(box: Sandbox) -> None:
     assert "3 (100 % of 3) in 1 build" in text
 
 
+def test_the_last_build_is_named(box: Sandbox) -> None:
+    """Guards against figures nobody can place: which command, in which directory."""
+    box.checkout("a", chain()).build()
+    second = box.checkout("second", chain() | {"app/src/main.rs": "fn main() { nothing }\n"})
+    second.build(fails=True)
+    name = box.data("stats", "--last-build")["build"]
+    assert "cargo build" in name and name.endswith(f" in {second.path.resolve()}")
+    assert f"build     {name}" in box.kache("stats", "--last-build").stdout
+    assert box.data("stats")["build"] == ""
+    why = box.data("why-miss")
+    assert why["name"] == name
+    assert box.kache("why-miss").stdout.splitlines()[0] == name
+
+
 def test_counters_survive_restarts(daemon_box: Sandbox) -> None:
     """Guards the record: what was counted is in the store, not in a process."""
     box = daemon_box

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,12 @@ BUILDING = frozenset(
 )
 """Verbs that compile the workspace. Any other (metadata, tree, fmt, install, an alias) places nothing."""
 
+_TESTING = frozenset({b"t", b"test", b"bench", b"nextest"})
+_CHECKING = frozenset({b"c", b"check", b"clippy", b"fix"})
+_TARGETS = frozenset({b"--all-targets", b"--tests", b"--test", b"--benches", b"--bench", b"--examples", b"--example"})
+_RELEASE = frozenset({b"--release", b"-r"})
+_DIRECTORIES = {b"dev": b"debug", b"test": b"debug", b"bench": b"release"}
+"""Profiles whose directory has another name. Source: cargo `core/profiles.rs`."""
 _WITH_VALUE = frozenset(
     {b"--manifest-path", b"--target-dir", b"--config", b"-C", b"--profile", b"--target", b"-Z", b"--color", b"-p"}
     | {
@@ -28,6 +35,20 @@ _WITH_VALUE = frozenset(
 )
 
 
+_KNOWN = (
+    _WITH_VALUE
+    | _TARGETS
+    | _RELEASE
+    | {b"--lib", b"--bins", b"--workspace", b"--all", b"--all-features", b"--no-default-features", b"--keep-going"}
+    | {b"--verbose", b"--quiet", b"--locked", b"--offline", b"--frozen", b"--ignore-rust-version", b"--timings"}
+    | {b"--future-incompat-report", b"--no-run", b"--no-fail-fast", b"--doc", b"--fix", b"--allow-dirty", b"--no-deps"}
+    | {b"--allow-staged", b"--allow-no-vcs", b"--edition", b"--broken-code", b"--unit-graph", b"--build-plan"}
+    | {b"--artifact-dir", b"--out-dir", b"--output-format", b"-q", b"-v", b"-vv", b"-vvv"}
+)
+_KNOWN_SHORT = (b"-j", b"-F", b"-Z", b"-p")
+"""With the value in the same word."""
+
+
 @dataclass(frozen=True, slots=True)
 class BuildIntent:
     """What a cargo command is about to do.
@@ -38,6 +59,10 @@ class BuildIntent:
         target_dir: of --target-dir, as typed.
         directory: of -C, as typed.
         config: values of --config, in order.
+        profile: of --profile or --release, else what the verb takes.
+        target: of --target, as typed.
+        message_format: of --message-format, where it is one that changes what compilers print: `short`.
+        takes_all: targets are chosen by flags: examples, tests, benches or all.
     """
 
     verb: bytes
@@ -45,6 +70,24 @@ class BuildIntent:
     target_dir: bytes | None = None
     directory: bytes | None = None
     config: tuple[bytes, ...] = field(default=())
+    profile: bytes = b"dev"
+    target: bytes | None = None
+    message_format: str = ""
+    takes_all: bool = False
+
+    @property
+    def kind(self) -> str:
+        """`build`, `test` or `check`, with `+` where flags choose targets: those of one kind compile the same units."""
+        kind = "test" if self.verb in _TESTING else "check" if self.verb in _CHECKING else "build"
+        return f"{kind}+" if self.takes_all else kind
+
+    def profiles(self) -> tuple[str, ...]:
+        """The directories below the target directory that it builds in: for a target, and for what runs here."""
+        name = os.fsdecode(_DIRECTORIES.get(self.profile, self.profile))
+        if self.target is None:
+            return (name,)
+        triple = os.path.basename(os.fsdecode(self.target)).removesuffix(".json")
+        return (name, f"{triple}/{name}")
 
 
 def read(argv: Sequence[bytes]) -> BuildIntent | None:
@@ -59,6 +102,7 @@ def read(argv: Sequence[bytes]) -> BuildIntent | None:
     found: dict[bytes, bytes] = {}
     config: list[bytes] = []
     verb = b""
+    takes_all = False
     at = 0
     while at < len(words):
         word = words[at]
@@ -68,6 +112,12 @@ def read(argv: Sequence[bytes]) -> BuildIntent | None:
         name, equals, value = word.partition(b"=")
         if word[:1] != b"-":
             verb = verb or word
+            continue
+        if name not in _KNOWN and not word.startswith(_KNOWN_SHORT):
+            return None  # help, or a mistake, or newer than this
+        takes_all |= name in _TARGETS
+        if word in _RELEASE:
+            found[b"--profile"] = b"release"
             continue
         if name not in _WITH_VALUE:
             continue
@@ -82,4 +132,14 @@ def read(argv: Sequence[bytes]) -> BuildIntent | None:
             found[name] = value
     if verb not in BUILDING:
         return None
-    return BuildIntent(verb, found.get(b"--manifest-path"), found.get(b"--target-dir"), found.get(b"-C"), tuple(config))
+    return BuildIntent(
+        verb=verb,
+        manifest_path=found.get(b"--manifest-path"),
+        target_dir=found.get(b"--target-dir"),
+        directory=found.get(b"-C"),
+        config=tuple(config),
+        profile=found.get(b"--profile") or (b"bench" if verb == b"bench" else b"dev"),
+        target=found.get(b"--target"),
+        message_format="short" if b"short" in (found.get(b"--message-format") or b"") else "",
+        takes_all=takes_all,
+    )

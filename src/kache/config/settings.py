@@ -46,6 +46,9 @@ class Setting:
     env_only: bool = False
 
 
+SCRIPT_RUNS = ("packages", "declared")
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("a text in quotes")  # noqa: TRY004 - callers catch one class for every wrong value
@@ -305,9 +308,20 @@ SETTINGS: tuple[Setting, ...] = (
         attribute="warm_start",
         type="switch",
         parse=parse_switch,
-        default=False,
+        default=True,
         env="KACHE_WARM_START",
-        doc="Put whole units into a fresh target before cargo asks (on trial, so off by default); needs the daemon.",
+        doc="Put whole units into a fresh target before cargo asks; needs the daemon.",
+    ),
+    Setting(
+        name="warm_start_scripts",
+        attribute="warm_start_scripts",
+        type="choice",
+        parse=_one_of(SCRIPT_RUNS),
+        default="packages",
+        env="KACHE_WARM_START_SCRIPTS",
+        doc="Whose build scripts' runs are put into a fresh target: `packages`, those of registry and git packages;"
+        " `declared`, those of the checkout as well, where what they declared is unchanged: they must declare all"
+        " that they read.",
     ),
     Setting(
         name="progress",

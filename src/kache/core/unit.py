@@ -42,14 +42,23 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
         deps: fingerprints of the units it depends on.
         entry_key: entry of its compile; empty for a build script's run.
         weak_key: weak key of that entry.
-        externs: (file name, digest) of every artifact it was compiled or linked against.
+        externs: (path below the target directory, digest) of every artifact it was compiled or linked against; of a
+            run, of the script.
         natives: (normalised path, digest) of other keyed files (linker, C runtime); of a run, what it declared.
         cwd: where it was compiled, normalised.
         is_path: its package is part of this checkout: cargo compares dates with its sources.
-        tied_to: real path of the target directory it fits, where a path got in by value; else empty.
+        tied_to: `Checkout.tie` of the place it fits, where a path got in by value; else empty.
         host: identity of the tools a build script or a link finds; empty for what runs none.
         compile_ms: what making it took.
         files: the fingerprint file comes last.
+        build: number of the last build of its set that left it.
+        asked_by: what commands asked for its compile: `build`, `test` or `check`, with `+` where flags chose targets.
+        runs: (fingerprint, digest of what it told cargo) of the build scripts' runs it depends on: their flags and
+            variables are in no hash of cargo's.
+        steering: digest of variables that rustc and linkers go by and cargo does not compare.
+        is_open: it read what cargo does not track.
+        message_format: that its messages were asked in, where it has any.
+        cargo_home: of whoever compiled a package below it: cargo's hash of such a unit has its path in it.
     """
 
     directory: str
@@ -66,19 +75,38 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     host: bytes
     compile_ms: int
     files: tuple[UnitFile, ...]
+    build: int = 0
+    cargo_home: bytes = b""
+    asked_by: tuple[str, ...] = ()
+    runs: tuple[tuple[str, bytes], ...] = ()
+    steering: bytes = b""
+    is_open: bool = False
+    message_format: str | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where cargo looks for it: a target directory has one unit there at a time."""
+        return self.directory, self.stem
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """What tells two units of one place apart: cargo's own hash does not move with the sources of a checkout."""
+        return self.fingerprint, self.entry_key, self.natives, self.externs, self.runs, self.host, self.tied_to
 
 
 class UnitSet(msgspec.Struct, frozen=True, array_like=True):
-    """What one profile directory of a workspace held after a build.
+    """What one profile directory of a workspace held after its last builds.
 
     Attributes:
         workspace: `Workspace.identity`.
         profile: directory below the target directory (`debug`, `x86_64-unknown-linux-gnu/release`).
         toolchain: identity of the compiler.
-        units: those that can be placed elsewhere.
+        units: those that can be placed elsewhere, the last used first; of one there may be several versions (branches).
+        builds: how many left something.
     """
 
     workspace: bytes
     profile: str
     toolchain: bytes
     units: tuple[Unit, ...]
+    builds: int = 0

@@ -25,9 +25,11 @@ from kache.daemon.services import capture, edit_states, flush, idle_exit, self_r
 from kache.daemon.transfers import Transfers
 from kache.engine.builds import Build
 from kache.engine.engine import Engine
+from kache.engine.requests import Announcement
 from kache.engine.single_flight import SingleFlight
 from kache.errors import CacheDirError, StoreError
 from kache.store.local import LocalStore
+from kache.util import processes
 
 log = logging.getLogger("kache")
 T = TypeVar("T")
@@ -60,7 +62,8 @@ class Server:
         self.requests = 0
         self.draining = False
         self.restart = False
-        self.mount_ns = _mount_ns()
+        self.mount_ns = processes.mount_ns()
+        self.capturing = asyncio.Lock()
         self.started = time.monotonic()
         self.last_touch = time.monotonic()
         self._stop = asyncio.Event()
@@ -117,8 +120,16 @@ class Server:
             await asyncio.sleep(0.005)
             while self.engine.pending:
                 await asyncio.sleep(0.005)
+            await capture.once(self)
             await self.in_thread(self.engine.flush)
             return {"ok": True}
+        if op == "seed":
+            announcement = Announcement.from_message(message)
+            if announcement.mount_ns != self.mount_ns:
+                return {"ok": False, "why": "the daemon sees another filesystem"}
+            call = self.engine.announced(announcement)
+            count = await self.in_thread(lambda: self.engine.seed(call, fills_up=True))
+            return {"ok": True, "units": count}
         if op == "stop":
             self.stop()
             return {"ok": True, "pid": os.getpid()}
@@ -286,13 +297,6 @@ def _answers(path: Path) -> bool:
     finally:
         probe.close()
     return True
-
-
-def _mount_ns() -> int:
-    try:
-        return os.stat("/proc/self/ns/mnt").st_ino
-    except OSError:
-        return 0
 
 
 def _rss_bytes() -> int:

@@ -56,6 +56,14 @@ class Builds:
         build = self._known[ppid, parent.ticks] = _cargo_above(ppid, parent)
         return build
 
+    def announce(self, pid: int, argv: tuple[bytes, ...], cwd: bytes) -> Build:
+        """Note the cargo that a process is about to become."""
+        process = _process(pid)
+        made = _described(f"{pid}-{process.ticks if process is not None else 0}", argv, cwd)
+        if process is not None:
+            self._known[pid, process.ticks] = made
+        return made
+
 
 def _cargo_above(ppid: int, parent: _Process) -> Build:
     pid, process = ppid, parent
@@ -70,10 +78,13 @@ def _cargo_above(ppid: int, parent: _Process) -> Build:
 
 
 def _build(pid: int, process: _Process) -> Build:
-    argv = _argv(pid)
+    return _described(f"{pid}-{process.ticks}", _argv(pid), _cwd(pid))
+
+
+def _described(build_id: str, argv: tuple[bytes, ...], cwd: bytes) -> Build:
     name = os.path.basename(argv[0]) if argv else b""
     command = b" ".join([name, *argv[1:]]).decode(errors="replace").strip()
-    return Build(f"{pid}-{process.ticks}", _cwd(pid), command, argv)
+    return Build(build_id, cwd, command, argv)
 
 
 def is_alive(build_id: str) -> bool:
@@ -81,6 +92,15 @@ def is_alive(build_id: str) -> bool:
     pid, _, ticks = build_id.partition("-")
     process = _process(int(pid))
     return process is not None and process.ticks == ticks and process.state not in (b"Z", b"X")
+
+
+def is_over(build_id: str) -> bool:
+    """Whether the cargo of a build has ended, or has become the program of `cargo run`."""
+    pid, _, ticks = build_id.partition("-")
+    process = _process(int(pid))
+    if process is None or process.ticks != ticks or process.state in (b"Z", b"X"):
+        return True
+    return not process.name.startswith(b"cargo")
 
 
 def is_compiling(build_id: str) -> bool:

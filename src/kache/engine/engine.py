@@ -32,15 +32,16 @@ from kache.engine.configs import Configs
 from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
 from kache.engine.edit_states import EditStates, Wanted
 from kache.engine.edits import Edits, correct_dep_info, inputs_read
+from kache.engine.in_place_linkers import InPlaceLinkers
 from kache.engine.kept_toolchains import KeptToolchains
 from kache.engine.lookup import Lookup, trace_of
 from kache.engine.preparation import Preparation
 from kache.engine.record import Moments, NotStoredError, Recorder, at_end, identity_of, labelled
-from kache.engine.requests import environment
+from kache.engine.requests import Announcement, environment
 from kache.engine.serve import Served, serve
 from kache.engine.transfer import policy
 from kache.engine.verification import Verification
-from kache.engine.warm_start.place import Placed, is_virgin
+from kache.engine.warm_start.told import told
 from kache.engine.warm_start.traces import Trace, Traces
 from kache.engine.warm_start.warm_start import WarmStart
 from kache.errors import BlobBrokenError, StoreError
@@ -60,21 +61,24 @@ class Engine:
         store: the open store.
         cache_dir: where its clock file is.
         state_dir: where what is known of the machine's toolchains is kept: it outlives a cache, and serves all of them.
+        outlives_builds: it is a daemon's, so it sees builds end.
     """
 
-    def __init__(self, store: LocalStore, cache_dir: Path, state_dir: Path) -> None:
+    def __init__(self, store: LocalStore, cache_dir: Path, state_dir: Path, *, outlives_builds: bool = True) -> None:
         self.store = store
+        self._outlives_builds = outlives_builds
         self.digests = FileDigests(self._saved_digest)
         self.configs = Configs()
         self.pending: set[bytes] = set()
         self.traces = Traces()
+        self._in_place_linkers = InPlaceLinkers()
         self.preparation = Preparation(store)
-        self.warm_start = WarmStart(store, self.digests, self.traces)
+        self.warm_start = WarmStart(store, self.digests, self.traces, self._in_place_linkers)
         self.broken = False
         self._clock_path = os.fsencode(cache_dir / CLOCK_NAME)
         self._builds = Builds()
         self._lookup = Lookup(store, self.digests, self._is_pending)
-        self._recorder = Recorder(store, self.digests, MacroTraits(self.digests))
+        self._recorder = Recorder(store, self.digests, MacroTraits(self.digests), self._in_place_linkers)
         self._edits = Edits(store)
         self.edit_states = EditStates()
         self._verification = Verification(cache_dir)
@@ -138,8 +142,7 @@ class Engine:
             log.exception("restore failed")
             return Passed(Reason.INTERNAL_ERROR, "", found.entry.crate_name, found.entry.unit_kind, Outcome.ERROR)
         self.preparation.note(call.build, found.entry)
-        if found.trace is not None:
-            self._trace(call, found.trace)
+        self._trace(call, found.trace)
         self._verification.consider(call.request, call.build, found.entry, self.config(call).verify)
         self._add_event(
             call,
@@ -158,43 +161,48 @@ class Engine:
         """Whether this is cargo's first question in a target it has never built in."""
         if call.request.argv[-1:] != [b"-vV"] or not call.build.argv or not self.config(call).warm_start:
             return False
-        config = self.config(call)
-        found = self.warm_start.note(call.build, environment(call.request), config.key_salt)
-        return found is not None and is_virgin(found.target_dir)
+        self.warm_start.note(call.build, call.request, self.config(call))
+        return self.warm_start.is_due(call.build)
 
-    def seed(self, call: Call) -> None:
-        """Put whole units into the call's fresh target; blocks, so the daemon calls it in a worker thread."""
+    def announced(self, announcement: Announcement) -> Call:
+        """Note a cargo that is about to start, as the call it would make first."""
+        request = announcement.as_request()
+        build = self._builds.announce(request.ppid, announcement.argv, request.cwd)
+        call = Call(request, time.time_ns(), time.perf_counter(), build)
+        if self.config(call).warm_start and not self.config(call).disabled:
+            self.warm_start.note(build, request, self.config(call))
+        return call
+
+    def seed(self, call: Call, *, fills_up: bool = False) -> int:
+        """Put whole units into the call's target; blocks, so the daemon calls it in a worker thread.
+
+        Args:
+            call: cargo's first.
+            fills_up: also where cargo has built before.
+
+        Returns:
+            The number of units placed.
+        """
         started = time.perf_counter()
         env = environment(call.request)
         request = call.request
         toolchain = self._lookup.toolchains.identify(request.argv[0], env, request.cwd, request.ppid)
         try:
             if isinstance(toolchain, Refusal):
-                return
+                return 0
             now_ns = self._now_on_disk()
-            placed = self.warm_start.seed(call.build, env, call.request.umask, toolchain, now_ns)
+            placed = self.warm_start.seed(call.build, call.request.umask, toolchain, now_ns, fills_up=fills_up)
         except (OSError, StoreError) as error:
             log.warning("warm start: %s", error)
-            return
+            return 0
         except Exception:
             log.exception("warm start failed")
-            return
-        if placed is not None:
-            self._seed_events(call, placed, int((time.perf_counter() - started) * 1e6))
-
-    def _seed_events(self, call: Call, placed: Placed, elapsed_us: int) -> None:
-        """One event a unit; the first one carries the time and the bytes of all."""
-        carried = {
-            "linked_bytes": placed.linked_bytes,
-            "cloned_bytes": placed.cloned_bytes,
-            "copied_bytes": placed.copied_bytes,
-            "elapsed_us": elapsed_us,
-        }
-        for unit in placed.units:
-            name = os.path.basename(unit.directory).rpartition("-")[0].replace("-", "_")
-            known = {"crate_name": name, "unit_kind": unit.stem.partition("-")[0], "compile_ms": unit.compile_ms}
-            self._add_event(call, Outcome.SEEDED, entry_key=unit.entry_key or None, **known, **carried)
-            carried = {"elapsed_us": 0}
+            return 0
+        if placed is None:
+            return 0
+        for outcome, known in told(placed, int((time.perf_counter() - started) * 1e6)):
+            self._add_event(call, outcome, **known)
+        return len(placed.units)
 
     def passed(self, call: Call, passed: Passed) -> None:
         """Count a call that went past the cache."""
@@ -402,8 +410,10 @@ class Engine:
         except StoreError:
             return None
 
-    def _trace(self, call: Call, trace: Trace) -> None:
-        if self.warm_start.note(call.build, trace.around.env, self.config(call).key_salt) is not None:
+    def _trace(self, call: Call, trace: Trace | None) -> None:
+        if trace is None or not self._outlives_builds:
+            return  # without a daemon nobody would be there to capture what the build left
+        if self.warm_start.note(call.build, call.request, self.config(call)) is not None:
             self.traces.add(call.build.id, trace)
 
     def _is_pending(self, path: bytes) -> bool:

@@ -23,7 +23,7 @@ from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Pas
 from kache.engine.keying import Asker, Keying, may_remap
 from kache.engine.queries import Queries, question
 from kache.engine.requests import environment
-from kache.engine.warm_start.traces import Trace, is_tied
+from kache.engine.warm_start.traces import Trace, is_tied, knows_its_command, reads_untracked
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
@@ -214,16 +214,20 @@ class Lookup:
         return self._paths.setdefault(path, path)
 
 
-def trace_of(missed: Missed, entry: Entry, memo: InputMemo) -> Trace:
-    """What the capture at the build's end needs to know of a compile."""
+def trace_of(missed: Missed, entry: Entry, memo: InputMemo) -> Trace | None:
+    """What the capture at the build's end needs to know of a compile; None for one that is nobody else's."""
+    if knows_its_command(memo):
+        return None
     return Trace(
         entry=entry,
         out_dir=missed.shape.out_dir,
         extra_filename=missed.call.extra_filename,
-        around=missed.around,
-        files=missed.inputs.files,
+        roots=missed.around.roots,
+        package=missed.around.env.get(b"CARGO_MANIFEST_DIR", b""),
+        files=tuple(missed.inputs.files.items()),
         toolchain=missed.toolchain.identity,
         is_tied=not missed.remapped or is_tied(memo, missed.around),
+        is_open=reads_untracked(memo, entry),
     )
 
 

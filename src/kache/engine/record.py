@@ -24,11 +24,13 @@ from kache.core.entry import Artifact, Entry, FileIdentity, InputKind, InputMemo
 from kache.core.outcome import Reason
 from kache.core.secrets import is_secret
 from kache.engine.decisions import Missed
+from kache.engine.in_place_linkers import InPlaceLinkers
 from kache.errors import OutputChangedError
 from kache.ipc.protocol import Done
 from kache.store.local import LocalStore, Staged
 
 _SHAREABLE = (Role.RLIB, Role.RMETA)
+_HOST_KINDS = ("build-script", "proc-macro")
 _SHOWN_DIGEST_BYTES = 6
 _SHOWN_VALUE_BYTES = 200
 
@@ -82,11 +84,13 @@ class Recorder:
         store: where it goes.
         digests: the stat memo.
         traits: what macros' libraries may do unseen.
+        in_place_linkers: whether one is at hand.
     """
 
     store: LocalStore
     digests: FileDigests
     traits: MacroTraits
+    in_place_linkers: InPlaceLinkers
 
     def record(self, missed: Missed, done: Done, around: Moments, *, send_to: str = "") -> tuple[Entry, InputMemo]:
         """Store the outputs of one compile.
@@ -240,12 +244,13 @@ class Recorder:
         needles = roots.needles() if missed.remapped else ()
         artifacts: list[Artifact] = []
         tied: set[bytes] = set()
+        shareable = (*_SHAREABLE, Role.LINKED) if self._stays_as_linked(missed) else _SHAREABLE
         libraries = {path.removesuffix(b".rlib") for path, role in outputs if role == Role.RLIB}
         for path, role in outputs:
             # An rlib holds the very metadata file that lies beside it.
             searched = () if role == Role.RMETA and path.removesuffix(b".rmeta") in libraries else needles
             try:
-                item = self.store.stage(path, share=role in _SHAREABLE, needles=searched)
+                item = self.store.stage(path, share=role in shareable, needles=searched)
             except FileNotFoundError as error:
                 raise NotStoredError(Reason.MISSING_OUTPUT, os.fsdecode(path)) from error
             staged.append(item)
@@ -256,6 +261,14 @@ class Recorder:
             name = os.path.basename(path).decode("utf-8", "surrogateescape")
             artifacts.append(Artifact(name, role, item.digest, item.size, bool(item.mode & 0o111)))
         return tuple(artifacts), tied
+
+    def _stays_as_linked(self, missed: Missed) -> bool:
+        """A build script or proc macro of a package that nobody edits: nothing will write to what was linked."""
+        call, roots = missed.call, missed.around.roots
+        if call.unit_kind not in _HOST_KINDS or not roots.normalise(roots.cwd).startswith(b"<cargo-home>/"):
+            return False
+        words = call.link_inputs if call.linker is None else (*call.link_inputs, call.linker)
+        return not self.in_place_linkers.at_hand(missed.around.env, words)
 
     def _entry(
         self,
@@ -330,6 +343,11 @@ def labelled(missed: Missed, inputs: Sequence[MemoInput]) -> bytes:
             shown = item.value[:_SHOWN_DIGEST_BYTES].hex() or "absent"
         pairs.append((label, shown))
     return zlib.compress(msgspec.msgpack.encode(pairs), 1)
+
+
+def label(name: str) -> bytes:
+    """One input, as `labelled` has many."""
+    return zlib.compress(msgspec.msgpack.encode([(name, "")]), 1)
 
 
 def _whole_environment(missed: Missed) -> list[tuple[str, str]]:

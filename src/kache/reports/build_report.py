@@ -12,7 +12,7 @@ from typing import Any
 
 from kache.reports import stats, why_miss
 from kache.reports.database import Window
-from kache.reports.stats import HITS, Stats
+from kache.reports.stats import HITS, NO_CALLS, Stats
 
 SCHEMA_VERSION = 1
 """Of the document; raised when a field is removed or changes its meaning."""
@@ -71,7 +71,7 @@ class Build:
 
 @dataclass(slots=True)
 class Day:
-    """What was saved in 24 hours from `start_ns` on."""
+    """What was saved on one day (UTC), which began at `start_ns`."""
 
     start_ns: int
     hits: int
@@ -180,7 +180,7 @@ def _builds(connection: sqlite3.Connection, window: Window) -> list[Build]:
 
 def _units(connection: sqlite3.Connection, window: Window, report: Report) -> None:
     condition, values = window.where()
-    condition = f"{condition} AND coalesce(reason, '') NOT IN {_QUESTIONS}"
+    condition = f"{condition} AND coalesce(reason, '') NOT IN {_QUESTIONS} AND outcome NOT IN {NO_CALLS}"
     rows = connection.execute(
         "SELECT at_ns, build, coalesce(crate_name, ''), coalesce(unit_kind, ''), outcome, coalesce(reason, ''),"
         " coalesce(elapsed_us, 0), coalesce(compile_ms, 0),"
@@ -229,14 +229,15 @@ def _causes(connection: sqlite3.Connection, window: Window, report: Report) -> N
 
 
 def _days(connection: sqlite3.Connection, root: str | None, now_ns: int) -> list[Day]:
-    condition, values = Window(since_ns=now_ns - _DAYS * _DAY_NS, root=root).where()
+    first = now_ns // _DAY_NS - _DAYS + 1
+    condition, values = Window(since_ns=first * _DAY_NS, root=root).where()
     rows = connection.execute(
-        f"SELECT (? - at_ns) / {_DAY_NS}, sum(outcome IN {HITS}), sum(outcome = 'miss'),"
+        f"SELECT at_ns / {_DAY_NS}, sum(outcome IN {HITS}), sum(outcome = 'miss'),"
         f" sum(CASE WHEN outcome IN {HITS} THEN {_SAVED} ELSE 0 END)"
-        f" FROM events WHERE {condition} AND at_ns <= ? GROUP BY 1 ORDER BY 1 DESC",
-        [now_ns, *values, now_ns],
+        f" FROM events WHERE {condition} AND at_ns <= ? GROUP BY 1 ORDER BY 1",
+        [*values, now_ns],
     ).fetchall()
-    return [Day(now_ns - (ago + 1) * _DAY_NS, hits, misses, int(saved)) for ago, hits, misses, saved in rows]
+    return [Day(day * _DAY_NS, hits, misses, int(saved)) for day, hits, misses, saved in rows]
 
 
 _SAVED = "max(coalesce(compile_ms, 0) - coalesce(elapsed_us, 0) / 1000, 0)"

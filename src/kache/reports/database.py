@@ -118,6 +118,13 @@ def last_build(connection: sqlite3.Connection, root: str | None = None) -> str:
     return str(row[0]) if row else ""
 
 
+def name_of(connection: sqlite3.Connection, build: str) -> str:
+    """A build as people know it: what was typed and where; empty when it is not known."""
+    row = connection.execute("SELECT coalesce(command, ''), coalesce(root, '') FROM builds WHERE id = ?", (build,))
+    command, root = row.fetchone() or ("", "")
+    return f"{command or 'a build'} in {root}" if root else str(command)
+
+
 # No LIKE: `_` and `%` are common in paths.
 _BELOW = "(root = ? OR substr(root, 1, ?) = ?)"
 

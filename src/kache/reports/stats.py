@@ -8,7 +8,7 @@ from typing import Any
 
 from kache.core.outcome import Reason
 from kache.reports import transfers
-from kache.reports.database import Window
+from kache.reports.database import Window, name_of
 from kache.reports.render.text import human_bytes, human_duration, plural, table
 from kache.reports.transfers import Transfers
 
@@ -16,6 +16,8 @@ _METHODS = ("linked", "cloned", "copied")
 OUTCOMES = ("local_hit", "prefetch_hit", "remote_hit", "dup", "seeded", "miss", "passthrough", "error")
 HITS = ("local_hit", "prefetch_hit", "remote_hit", "dup")
 VERIFICATIONS = ("verified", "differs", "unverified")
+NO_CALLS = (*VERIFICATIONS, "unseeded")
+"""Outcomes of events that are no calls of rustc."""
 
 
 @dataclass(slots=True)
@@ -30,7 +32,10 @@ class Stats:
         store: what is kept now; `allocated_bytes` is disk (st_blocks * 512), never apparent size.
         saved_compile_ms: compile time of the hits less what serving them took.
         builds: cargo processes seen.
+        build: the one build asked for, as people know it; empty for several.
         remote: what went over the wire.
+        warm_start: what was put into targets beforehand: `units`, `left` to cargo, `took_ms`, `saved_compile_ms`.
+        left_reasons: why units were left to cargo, most frequent first.
         verifications: hits compiled again (`verify`), by how that ended.
         differing: of those that differ, crate to the files that do.
     """
@@ -46,7 +51,12 @@ class Stats:
     )
     saved_compile_ms: int = 0
     builds: int = 0
+    build: str = ""
     remote: Transfers = field(default_factory=Transfers)
+    warm_start: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("units", "left", "took_ms", "saved_compile_ms"), 0)
+    )
+    left_reasons: dict[str, int] = field(default_factory=dict)
     verifications: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERIFICATIONS, 0))
     differing: dict[str, str] = field(default_factory=dict)
 
@@ -71,8 +81,10 @@ def collect(connection: sqlite3.Connection | None, window: Window, max_bytes: in
     _count_events(connection, condition, values, stats)
     stats.passthrough_reasons = _reasons(connection, "passthrough", condition, values)
     stats.error_reasons = _reasons(connection, "error", condition, values)
+    stats.left_reasons = _reasons(connection, "unseeded", condition, values)
     stats.differing = differing(connection, condition, values)
     stats.builds = _builds(connection, window)
+    stats.build = name_of(connection, window.build) if window.build else ""
     stats.store["entries"] = _one(connection, "SELECT count(*) FROM entries")
     blobs, allocated = connection.execute("SELECT count(*), coalesce(sum(allocated), 0) FROM blobs").fetchone()
     stats.store["blobs"], stats.store["allocated_bytes"] = blobs, allocated
@@ -84,14 +96,21 @@ def _count_events(connection: sqlite3.Connection, condition: str, values: list[o
     rows = connection.execute(
         "SELECT outcome, count(*), coalesce(sum(linked_bytes), 0), coalesce(sum(cloned_bytes), 0),"
         " coalesce(sum(copied_bytes), 0),"
-        " coalesce(sum(max(coalesce(compile_ms, 0) - coalesce(elapsed_us, 0) / 1000, 0)), 0)"
+        " coalesce(sum(max(coalesce(compile_ms, 0) - coalesce(elapsed_us, 0) / 1000, 0)), 0),"
+        " coalesce(sum(elapsed_us), 0), coalesce(sum(compile_ms), 0)"
         f" FROM events WHERE {condition} GROUP BY outcome",
         values,
     )
-    for outcome, count, linked, cloned, copied, saved_ms in rows:
+    for outcome, count, linked, cloned, copied, saved_ms, elapsed_us, compile_ms in rows:
         if outcome in VERIFICATIONS:
             stats.verifications[outcome] = count
             continue
+        if outcome == "unseeded":
+            stats.warm_start["left"] = count
+            continue
+        if outcome == "seeded":
+            took_ms = elapsed_us // 1000
+            stats.warm_start |= {"units": count, "took_ms": took_ms, "saved_compile_ms": max(compile_ms - took_ms, 0)}
         stats.outcomes[outcome] = count
         if outcome in (*HITS, "seeded"):
             stats.restore["linked_bytes"] += linked
@@ -140,6 +159,7 @@ def to_text(stats: Stats) -> str:
         table(["outcome", "calls"], rows, right=frozenset({1})),
         "\n".join(
             (
+                *([f"build     {stats.build}"] if stats.build else []),
                 f"hits      {hits}{rate} in {plural(stats.builds, 'build')}",
                 f"saved     {human_duration(stats.saved_compile_ms / 1000)} of compiling",
                 "restored  " + ", ".join(f"{human_bytes(stats.restore[f'{how}_bytes'])} {how}" for how in _METHODS),
@@ -148,6 +168,8 @@ def to_text(stats: Stats) -> str:
             )
         ),
     ]
+    if any(stats.warm_start.values()):
+        parts.append(_warm_start(stats))
     if any(stats.verifications.values()):
         parts.append(_verified(stats))
     for title, reasons in (("passthrough", stats.passthrough_reasons), ("error", stats.error_reasons)):
@@ -177,6 +199,17 @@ def to_line(stats: Stats) -> str:
     if hits or served:
         parts.append(f"{human_duration(stats.saved_compile_ms / 1000)} of compiling saved")
     return ", ".join(parts)
+
+
+def _warm_start(stats: Stats) -> str:
+    found = stats.warm_start
+    took, saved = (human_duration(found[name] / 1000) for name in ("took_ms", "saved_compile_ms"))
+    units = plural(found["units"], "unit")
+    lines = [f"warm start: {units} in place before cargo asked, {saved} of compiling saved in {took}"]
+    if found["left"]:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in stats.left_reasons.items())
+        lines.append(f"  {plural(found['left'], 'unit')} left to cargo: {reasons}")
+    return "\n".join(lines)
 
 
 def _verified(stats: Stats) -> str:

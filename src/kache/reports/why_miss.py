@@ -11,7 +11,8 @@ from typing import Any
 
 from kache.core.outcome import Reason
 from kache.core.secrets import is_secret
-from kache.reports.database import Window, last_build
+from kache.reports.database import Window, last_build, name_of
+from kache.reports.stats import VERIFICATIONS
 
 # The nearest of so many earlier compiles is compared with: enough for a few profiles and checkouts side by side.
 _CANDIDATES = 8
@@ -60,7 +61,8 @@ class Explanation:
 
     Attributes:
         cause: `first-compile`, `inputs-changed`, `entry-gone` (the same inputs were compiled before), `failed` (what it
-            read is not known), `not-recorded` (the event carries no inputs), `passthrough` or `error`.
+            read is not known), `not-recorded` (the event carries no inputs), `passthrough`, `error`, or `unseeded` (not
+            put into the target beforehand; an event of its own says what became of the call).
         reason: the event's own reason, empty when it has none.
         compared_with_ns: when the compile it is compared with ran, ns since the Unix epoch.
     """
@@ -81,15 +83,23 @@ class Explanation:
 
 @dataclass(slots=True)
 class Report:
-    """The answer of `kache why-miss`; `seen` counts the calls looked at, hits included."""
+    """The answer of `kache why-miss`.
+
+    Attributes:
+        build: id of the one build looked at, None for all.
+        name: that build as people know it.
+        seen: the calls looked at, hits included.
+    """
 
     build: str | None
+    name: str = ""
     seen: int = 0
     explanations: list[Explanation] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"build": self.build, "seen": self.seen, "misses": [e.to_json() for e in self.explanations]}
+        misses = [explanation.to_json() for explanation in self.explanations]
+        return {"build": self.build, "name": self.name, "seen": self.seen, "misses": misses}
 
 
 def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, only_last_build: bool) -> Report:
@@ -103,7 +113,7 @@ def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, on
     if connection is None:
         return Report(build=None)
     build = last_build(connection) if only_last_build or crate_name is None else None
-    conditions, values = [], []
+    conditions, values = [f"outcome NOT IN {VERIFICATIONS}"], []
     if build is not None:
         conditions.append("build = ?")
         values.append(build)
@@ -112,11 +122,13 @@ def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, on
         values.append(crate_name.replace("-", "_"))
     where = " AND ".join(conditions)
     report = Report(
-        build=build, seen=connection.execute(f"SELECT count(*) FROM events WHERE {where}", values).fetchone()[0]
+        build=build,
+        name=name_of(connection, build) if build else "",
+        seen=connection.execute(f"SELECT count(*) FROM events WHERE {where}", values).fetchone()[0],
     )
     rows = connection.execute(
         "SELECT id, coalesce(crate_name, ''), coalesce(unit_kind, ''), outcome, coalesce(reason, ''), at_ns, inputs"
-        f" FROM events WHERE {where} AND outcome IN ('miss', 'passthrough', 'error') ORDER BY id DESC",
+        f" FROM events WHERE {where} AND outcome IN ('miss', 'passthrough', 'error', 'unseeded') ORDER BY id DESC",
         values,
     ).fetchall()
     explained = set()
@@ -126,7 +138,9 @@ def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, on
                 continue
             explained.add((unit_kind, outcome))
         explanation = Explanation(crate, unit_kind, outcome, reason, at_ns, cause=outcome)
-        if outcome == "miss" or inputs:
+        if outcome == "unseeded":
+            explanation.changes = [Change(*_kind(label), None, None) for label in decode_inputs(inputs or b"")]
+        elif outcome == "miss" or inputs:
             _explain_miss(connection, event_id, inputs, explanation)
         report.explanations.append(explanation)
     report.explanations.reverse()

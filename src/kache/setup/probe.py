@@ -1,4 +1,4 @@
-"""Compile a tiny crate twice, in two checkouts with a scratch cache, and see whether the second is a hit.
+"""Compile a tiny crate in checkouts with a scratch cache: is the second a hit, and is it in a third beforehand?
 
 `kache doctor --probe` names the launcher to cargo; at the end of `kache init` cargo has to find it by its own
 configuration.
@@ -22,7 +22,7 @@ from kache.reports import stats, why_miss
 from kache.reports.database import Window, last_build, reading
 from kache.reports.render.why_miss import to_text
 from kache.setup.checks.versions import find_launcher
-from kache.setup.finding import FAIL, OK, Finding, Surroundings
+from kache.setup.finding import FAIL, OK, WARN, Finding, Surroundings
 
 _TIMEOUT_S = 300
 # The wrapper may need these to be itself; every other KACHE_ variable would make the probe something else's test.
@@ -41,7 +41,7 @@ class _Build:
 
 
 def probe(around: Surroundings, *, configured: bool = False) -> Finding:
-    """Build the crate in two checkouts and judge the second.
+    """Build the crate in three checkouts and judge the second, by hits alone, and the third, by warm start.
 
     Args:
         around: the caller's surroundings.
@@ -64,8 +64,8 @@ def probe(around: Surroundings, *, configured: bool = False) -> Finding:
 
 
 def _judge(env: Mapping[str, str], scratch: Path) -> Finding:
-    for checkout in ("one", "two"):
-        build = _build(scratch / checkout, env)
+    for checkout, more in (("one", {}), ("two", {"KACHE_WARM_START": "0"})):
+        build = _build(scratch / checkout, {**env, **more})
         if build.exit_code != 0:
             tail = "; ".join(build.stderr.strip().splitlines()[-3:])
             return Finding(FAIL, "the probe does not compile", tail, "see whether cargo build works without kache")
@@ -79,8 +79,23 @@ def _judge(env: Mapping[str, str], scratch: Path) -> Finding:
         misses = why_miss.collect(connection, None, only_last_build=True)
     hits = sum(counts.outcomes[name] for name in stats.HITS)
     if hits and not counts.outcomes["miss"] and counts.builds:
-        return Finding(OK, "a tiny crate compiled in one checkout was a hit in another")
+        return _judge_warm_start(env, scratch)
     return Finding(FAIL, "the second compile was no hit", to_text(misses, None, 0), "see the checks above")
+
+
+def _judge_warm_start(env: Mapping[str, str], scratch: Path) -> Finding:
+    hit = "a tiny crate compiled in one checkout was a hit in another"
+    if not socket_path(env).exists():
+        return Finding(OK, f"{hit}; without a daemon nothing is put into a target beforehand")
+    build = _build(scratch / "three", env)
+    _flush(env)
+    with reading(scratch / "cache") as connection:
+        third = Window(build=last_build(connection) if connection is not None else "")
+        counts = stats.collect(connection, third, max_bytes=0)
+        why = to_text(why_miss.collect(connection, None, only_last_build=True), None, 0)
+    if build.exit_code == 0 and counts.outcomes["seeded"]:
+        return Finding(OK, f"{hit}, and was in a third one before cargo asked")
+    return Finding(WARN, f"{hit}, but was not put into a third one beforehand", why, "kache daemon log may say why")
 
 
 def _environment(env: Mapping[str, str], scratch: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kache.core.entry import Artifact, Entry, Event, FileIdentity, InputMemo
-from kache.core.unit import UnitSet
+from kache.core.unit import UnitFile, UnitSet
 from kache.errors import BlobBrokenError, CacheDirError, StoreError
 from kache.store import (
     audit,
@@ -293,9 +293,9 @@ class LocalStore:
         with contextlib.suppress(StoreError, OSError):
             self._blobs.checked(digest)
 
-    def is_large(self, artifact: Artifact) -> bool:
+    def is_large(self, file: Artifact | UnitFile) -> bool:
         """Whether a private copy takes so long that one made beforehand is worth it."""
-        return artifact.size >= ready_copies.MIN_BYTES
+        return file.size >= ready_copies.MIN_BYTES
 
     def prepare_copy(self, digest: bytes) -> None:
         """Make a private copy of a large blob now, so that a restore need not; one thread at a time."""
@@ -305,6 +305,15 @@ class LocalStore:
     def drop_copies(self) -> None:
         """Give up the prepared copies that nobody took."""
         self._ready.drop()
+
+    def is_blob(self, digest: bytes, found: os.stat_result) -> bool:
+        """Whether a file is a name of a blob, which is as it should be.
+
+        Raises:
+            BlobBrokenError: the blob is missing or altered.
+        """
+        checked = self._blobs.checked(digest)
+        return (checked.st_dev, checked.st_ino) == (found.st_dev, found.st_ino)
 
     def blob_date_ns(self, digest: bytes) -> int:
         """When the content of a blob was made: the date of the file it was taken from, ns since the Unix epoch.
@@ -326,6 +335,11 @@ class LocalStore:
     def unit_sets(self, workspace: bytes, toolchain: bytes) -> list[UnitSet]:
         """What builds of a workspace with a toolchain left, one set a profile, the last used first."""
         return unit_sets.decode(self._index.rows(unit_sets.OF_WORKSPACE, (workspace, toolchain)))
+
+    def other_unit_sets(self, workspace: bytes, toolchain: bytes, profile: str, limit: int) -> list[UnitSet]:
+        """What builds of other workspaces left in a profile, out of so many sets written last."""
+        rows = self._index.rows(unit_sets.OF_OTHERS, (workspace, toolchain, limit))
+        return [each for each in unit_sets.decode(rows) if each.profile == profile]
 
     def save_unit_set(self, unit_set: UnitSet) -> None:
         """Keep what a build left, in place of what the one before it left."""

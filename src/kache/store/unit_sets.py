@@ -17,6 +17,7 @@ from kache.core.digest import hash_parts
 from kache.core.unit import UnitSet
 
 MAX_SETS = 64
+OF_OTHERS = "SELECT body FROM unit_sets WHERE workspace <> ? AND toolchain = ? ORDER BY used_ns DESC LIMIT ?"
 OF_WORKSPACE = "SELECT body FROM unit_sets WHERE workspace = ? AND toolchain = ? ORDER BY used_ns DESC"
 
 _log = logging.getLogger("kache")

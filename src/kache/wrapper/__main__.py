@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     except (OSError, ProtocolError) as error:
         log.error("in-process engine: %s", error)
         return 1
-    engine = Engine(store, config.cache_dir, state_dir(os.environ))
+    engine = Engine(store, config.cache_dir, state_dir(os.environ), outlives_builds=False)
     try:
         _serve(engine, connection, request)
         engine.flush()

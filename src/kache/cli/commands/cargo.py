@@ -6,7 +6,6 @@ import argparse
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from kache.cli.diagnostics import say
+from kache.cli.held_program import HeldProgram
 from kache.cli.output import Result
 from kache.cli.parser import Examples
+from kache.cli.seeding import seed
 from kache.cli.session import Session
 from kache.engine.builds import Builds
 from kache.errors import ProgramMissingError, UsageError
@@ -26,7 +27,8 @@ from kache.setup.init.cargo_wrapper import is_kache, launcher_to_name
 
 DESCRIPTION = (
     "Run cargo with its compiles cached, whatever else is set up. On a terminal it ends with a line on what the\n"
-    "cache did; the setting `summary` makes that always or off. All words but a leading --json or --help are\n"
+    "cache did; the setting `summary` makes that always or off. What the store has of the coming build is put into\n"
+    "the target directory first, also where cargo has built before. All words but a leading --json or --help are\n"
     "cargo's. Nothing is written to any configuration. The exit status is cargo's."
 )
 EXAMPLES: Examples = (
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     session.warn_of_config_problems()
     env = _environment(session.env)
     began_ns = time.time_ns()
-    build, exit_code = _run([_cargo(env), *words], env)
+    build, exit_code = _run([_cargo(env), *words], env, session)
     with session.index() as connection:
         found = stats.collect(connection, Window(build=build), session.config.max_size_bytes)
         if not any(found.outcomes.values()):  # it has another cargo build for it, as `cargo clippy` does
@@ -91,23 +93,20 @@ def _cargo(env: Mapping[str, str]) -> str:
     return found
 
 
-def _run(argv: list[str], env: Mapping[str, str]) -> tuple[str, int]:
+def _run(argv: list[str], env: Mapping[str, str], session: Session) -> tuple[str, int]:
     """Run cargo to its end; the id its build has in the records, and its exit status as a shell gives it."""
-    children: list[subprocess.Popen[bytes]] = []
-    with _signals_for(children):
-        try:
-            # A jobserver's pipes are among the descriptors that it inherits.
-            child = subprocess.Popen(argv, env=dict(env), close_fds=False)
-        except OSError as error:
-            raise ProgramMissingError(f"cannot run {argv[0]}", why=error.strerror or str(error)) from error
+    children: list[HeldProgram] = []
+    with _signals_for(children), HeldProgram(argv, env) as child:
         children.append(child)
+        seed(child.pid, argv, env, session)
+        child.let_go()
         build = Builds().of(child.pid).id
         status = child.wait()
     return build, status if status >= 0 else _KILLED - status
 
 
 @contextmanager
-def _signals_for(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _signals_for(children: list[HeldProgram]) -> Iterator[None]:
     """While cargo runs, signals are its business; how it ends by them is told by its exit status."""
 
     def pass_on(number: int, _: object) -> None:

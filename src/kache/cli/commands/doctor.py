@@ -26,7 +26,10 @@ DESCRIPTION = (
 EXAMPLES: Examples = (
     ("kache doctor", "all checks, in a second"),
     ("kache doctor --fix", "and repair what can be repaired without a question"),
-    ("kache doctor --probe", "also compile a tiny crate twice: is the second a hit?"),
+    (
+        "kache doctor --probe",
+        "also compile a tiny crate: is it a hit elsewhere, and there before cargo asks?",
+    ),
     ("kache doctor --verify", "also look at every file of the store"),
     ("kache doctor --checksums --repair", "read them all, and drop what is broken"),
     ("kache doctor --json", "for a script"),
@@ -39,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("--fix", action="store_true", help="repair what can be repaired without asking")
     parser.add_argument(
-        "--probe", action="store_true", help="compile a tiny crate in two checkouts with a scratch cache"
+        "--probe", action="store_true", help="compile a tiny crate in three checkouts with a scratch cache"
     )
     parser.add_argument("--verify", action="store_true", help="look at every file of the store")
     parser.add_argument("--checksums", action="store_true", help="verify, and read and hash every file")

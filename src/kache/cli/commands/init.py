@@ -148,7 +148,7 @@ def _undo(args: argparse.Namespace, wishes: Wishes, session: Session) -> Result:
         return Result(data, "nothing changed", exit_code=1)
     left = planning.take_back(record, wishes)
     stopped = "" if record.service else _stop_daemon(wishes)
-    lines = [*left, f"everything {'else ' if left else ''}is as it was before kache init{stopped}"]
+    lines = [*left, f"everything {'else ' if left else ''}that kache init changed is as it was before{stopped}"]
     lines.append(f"the store stays in {wishes.config.cache_dir}; kache purge empties it")
     return Result({**data, "left": left}, "\n".join(lines), exit_code=1 if left else 0)
 

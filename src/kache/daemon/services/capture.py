@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from kache.daemon.heartbeat import beat
-from kache.engine.builds import is_alive
+from kache.engine.builds import is_over
 from kache.errors import StoreError
 
 if TYPE_CHECKING:
@@ -20,11 +20,21 @@ async def run(server: Server, interval_s: float = 0.25) -> None:
     """Look every `interval_s` seconds for builds whose process is gone; seldom while there is none to look for."""
     while True:
         await beat(interval_s if server.engine.traces.builds() else _IDLE_S)
-        for build in server.engine.traces.builds():
-            if is_alive(build) or server.engine.pending:
-                continue
-            try:
-                count = await server.in_thread(server.engine.warm_start.capture, build)
-                log.debug("captured %d units of build %s", count, build)
-            except (OSError, StoreError) as error:
-                log.warning("cannot capture build %s: %s", build, error)
+        await once(server)
+
+
+async def once(server: Server) -> None:
+    """Capture the builds that have ended; one caller at a time, since cargo's lock is held meanwhile."""
+    async with server.capturing:
+        await _all(server)
+
+
+async def _all(server: Server) -> None:
+    for build in server.engine.traces.builds():
+        if not is_over(build) or server.engine.pending:
+            continue
+        try:
+            count = await server.in_thread(server.engine.warm_start.capture, build)
+            log.debug("captured %s units of build %s", count, build)
+        except (OSError, StoreError) as error:
+            log.warning("cannot capture build %s: %s", build, error)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kache.cargo import fingerprints
@@ -16,7 +17,7 @@ from kache.compilers.rustc.roots import Roots
 from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, InputMemo, Role
 from kache.core.unit import Unit, UnitFile
-from kache.engine.warm_start.traces import Trace
+from kache.engine.warm_start.traces import Trace, unhashed
 from kache.errors import StoreError
 from kache.store.local import LocalStore, Staged
 
@@ -24,7 +25,13 @@ log = logging.getLogger("kache")
 INLINE_BYTES = 16 << 10
 MAX_RUN_FILES = 2_000
 MAX_RUN_BYTES = 256 << 20
+HOST_KINDS = ("build-script", "proc-macro")
+"""What cargo runs, or rustc loads, and nobody strips or links anew: of packages outside the checkout."""
 _SHARED = (Role.RLIB, Role.RMETA)
+_DEP = "/dep-"
+_OF_CHECKOUT = (b"<cwd>", b"<target>", b"<home>")
+_SEARCH = re.compile(rb"^cargo::?(?:rustc-link-search=|rustc-flags=.*-L ?)(?:[a-z]+=)?(\S.*)$", re.MULTILINE)
+_LINK = re.compile(rb"^cargo::?(?:rustc-link-lib|rustc-flags=.*-l)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +40,30 @@ class Place:
 
     Attributes:
         target_dir: real path.
+        root: of the workspace.
         profile: below it.
         host: identity of the tools that build scripts and links find.
+        cargo_home: cargo's.
+        intent: kind of the build.
+        message_format: that it asked for.
+        steering: `host.steering` of its environment.
+        trusts_declarations: a build script of the checkout reads nothing but what it declares.
     """
 
     target_dir: bytes
+    root: bytes
     profile: str
     host: bytes
+    cargo_home: bytes = b""
+    intent: str = ""
+    message_format: str = ""
+    steering: bytes = b""
+    trusts_declarations: bool = False
+
+    @property
+    def tie(self) -> bytes:
+        """See `Checkout.tie`."""
+        return tie_of(self.target_dir, self.root)
 
     @property
     def directory(self) -> bytes:
@@ -55,7 +79,8 @@ class Capture:
         digests: the stat memo.
         place: where.
         traces: the build's compiles by unit hash.
-        before: units captured earlier, by (directory, stem): those the build found fresh are carried over.
+        before: units captured earlier, by place: those the build found fresh are carried over.
+        compiled: the build's compiles by cargo's hash, of this profile and of those it stands on; it grows.
     """
 
     def __init__(
@@ -64,44 +89,72 @@ class Capture:
         digests: FileDigests,
         place: Place,
         traces: Mapping[bytes, Trace],
-        before: Mapping[tuple[str, str], Unit],
+        before: Mapping[tuple[str, str], Sequence[Unit]],
+        compiled: dict[str, Trace],
     ) -> None:
         self._store = store
         self._digests = digests
         self._place = place
         self._traces = traces
         self._before = before
-        self._compiled: dict[str, Trace] = {}
+        self._compiled = compiled
+        self._told: dict[str, bytes] = {}
+        self._unhashed: dict[str, Trace] = {}
 
     def units(self) -> tuple[Unit, ...]:
         """Every unit that can be placed elsewhere, in the order of their directories."""
         found = list(fingerprints.units(self._place.directory))
+        self._unhashed = self._of_unhashed(found)
         for unit in found:
-            trace = self._traces.get(unit.hash)
-            if trace is not None and not unit.is_run:
+            trace = self._trace_of(unit)
+            if unit.is_run:
+                self._told[unit.fingerprint] = told_by(self._place.directory, unit)
+            elif trace is not None:
                 self._compiled[unit.fingerprint] = trace
-        made = []
+        made: list[Unit] = []
         for unit in found:
             try:
-                captured = self._run(unit) if unit.is_run else self._compile(unit)
+                made += self._run(unit) if unit.is_run else self._compile(unit)
             except (OSError, StoreError) as error:
                 log.info("not captured %s: %s", os.fsdecode(unit.directory), error)
-                continue
-            if captured is not None:
-                made.append(captured)
         return tuple(made)
+
+    def _of_unhashed(self, found: Sequence[FoundUnit]) -> dict[str, Trace]:
+        """Which unit a compile without a hash was: the only one of that library that no file bears the hash of."""
+        wanted = {b"lib-" + name[4:]: trace for name, trace in self._traces.items() if name.startswith(unhashed(""))}
+        if not wanted:
+            return {}
+        hashes = {name.rpartition(b"-")[2].partition(b".")[0] for name in os.listdir(self._place.directory + b"/deps")}
+        candidates: dict[bytes, list[str]] = {}
+        for unit in found:
+            stem = os.fsencode(unit.stem).replace(b"-", b"_").replace(b"lib_", b"lib-", 1)
+            if stem in wanted and unit.hash not in hashes:
+                candidates.setdefault(stem, []).append(unit.fingerprint)
+        return {units[0]: wanted[stem] for stem, units in candidates.items() if len(units) == 1}
+
+    def _trace_of(self, unit: FoundUnit) -> Trace | None:
+        return self._traces.get(unit.hash) or self._unhashed.get(unit.fingerprint)
 
     # ---- a compile
 
-    def _compile(self, unit: FoundUnit) -> Unit | None:
-        trace = self._traces.get(unit.hash)
+    def _compile(self, unit: FoundUnit) -> list[Unit]:
+        trace = self._trace_of(unit)
         if trace is None:
             return self._earlier(unit)
-        roots, entry = trace.around.roots, trace.entry
-        files = [self._output(trace, artifact) for artifact in entry.artifacts]
+        return [self._compiled_unit(unit, trace)]
+
+    def _compiled_unit(self, unit: FoundUnit, trace: Trace) -> Unit:
+        roots, entry = trace.roots, trace.entry
+        is_path = not roots.normalise(roots.cwd).startswith(b"<cargo-home>")
+        is_host = entry.unit_kind in HOST_KINDS and not is_path
+        files = [self._output(trace, artifact, is_host=is_host) for artifact in entry.artifacts]
         dep_info = trace.out_dir + b"/" + os.fsencode(entry.dep_info_name)
-        files.append(self._text(dep_info, depinfo.template(_read(dep_info), roots.pairs())))
+        text = depinfo.template(_read(dep_info), roots.pairs())
+        if text != entry.dep_info:
+            raise FileNotFoundError(f"{entry.dep_info_name} is of another compile")
+        files.append(self._text(dep_info, text))
         files += self._fingerprint_files(unit, roots)
+        has_messages = any("/output-" in file.path for file in files)
         externs, natives = self._keyed(trace)
         return Unit(
             directory=self._relative(self._fingerprint_dir(unit)),
@@ -113,22 +166,45 @@ class Capture:
             externs=externs,
             natives=natives,
             cwd=roots.normalise(roots.cwd),
-            is_path=not roots.normalise(roots.cwd).startswith(b"<cargo-home>"),
-            tied_to=self._place.target_dir if trace.is_tied else b"",
+            is_path=is_path,
+            tied_to=self._place.tie if trace.is_tied or self._names_paths(files, roots) else b"",
             host=self._place.host if natives else b"",
             compile_ms=entry.compile_ms,
             files=tuple(files),
+            cargo_home=self._cargo_home(roots.normalise(roots.cwd)),
+            asked_by=(self._place.intent,),
+            runs=self._runs_below(unit),
+            steering=self._place.steering,
+            is_open=trace.is_open or any(name.startswith(_OF_CHECKOUT) for name, _ in natives),
+            message_format=self._place.message_format if has_messages else None,
         )
 
-    def _earlier(self, unit: FoundUnit) -> Unit | None:
-        """A unit this build found fresh is still what an earlier capture kept, if cargo's hash of it is."""
-        before = self._before.get((self._relative(self._fingerprint_dir(unit)), unit.stem))
-        return before if before is not None and before.fingerprint == unit.fingerprint else None
+    def _runs_below(self, unit: FoundUnit) -> tuple[tuple[str, bytes], ...]:
+        return tuple((dep, self._told[dep]) for dep in unit.deps if dep in self._told)
 
-    def _output(self, trace: Trace, artifact: Artifact) -> UnitFile:
+    def _names_paths(self, files: Sequence[UnitFile], roots: Roots) -> bool:
+        """Whether cargo's list of what it watches has paths of this checkout: those outside of the package."""
+        lists = [file.content for file in files if _DEP in file.path]
+        return any(self._holds_path(content, roots) for content in lists)
+
+    def _holds_path(self, content: bytes, roots: Roots) -> bool:
+        """Whether a text has paths in it that another checkout does not have."""
+        # Where CARGO_HOME is another one the unit is not placed at all.
+        text = content.replace(self._place.cargo_home + b"/registry/", b"")
+        return any(needle in text for needle in (*roots.needles(), self._place.root + b"/"))
+
+    def _earlier(self, unit: FoundUnit) -> list[Unit]:
+        """A unit this build found fresh is still what earlier captures kept, if cargo's hash of it is."""
+        before = self._before.get((self._relative(self._fingerprint_dir(unit)), unit.stem), ())
+        return [each for each in before if each.fingerprint == unit.fingerprint]
+
+    def _output(self, trace: Trace, artifact: Artifact, *, is_host: bool) -> UnitFile:
         path = trace.out_dir + b"/" + os.fsencode(artifact.name)
         found = os.stat(path)
-        if found.st_size != artifact.size:
+        is_it = found.st_size == artifact.size and (
+            self._store.is_blob(artifact.digest, found) or self._digests.digest(path) == artifact.digest
+        )
+        if not is_it:
             raise FileNotFoundError(f"{artifact.name} is no longer what was recorded")
         return UnitFile(
             path=self._relative(path),
@@ -136,39 +212,52 @@ class Capture:
             executable=artifact.executable,
             digest=artifact.digest,
             size=artifact.size,
-            shared=artifact.role in _SHARED,
+            shared=artifact.role in _SHARED or (artifact.role is Role.LINKED and is_host),
         )
 
     def _keyed(self, trace: Trace) -> tuple[tuple[tuple[str, bytes], ...], tuple[tuple[bytes, bytes], ...]]:
         externs, natives = [], []
-        for path, digest in trace.files.items():
+        for path, digest in trace.files:
             if not digest:
                 continue
             if path.startswith(self._place.target_dir + b"/") and path.endswith((b".rlib", b".rmeta", b".so")):
                 externs.append((self._relative(path), digest))
             else:
-                natives.append((trace.around.roots.normalise(path), digest))
+                natives.append((trace.roots.normalise(path), digest))
         return tuple(externs), tuple(natives)
 
     # ---- a build script's run
 
-    def _run(self, unit: FoundUnit) -> Unit | None:
-        """Only of a package that is no part of the checkout: what it read there is not known."""
-        earlier = self._earlier(unit)
+    def _run(self, unit: FoundUnit) -> list[Unit]:
         trace = next((self._compiled[dep] for dep in unit.deps if dep in self._compiled), None)
-        if trace is None or earlier is not None:
+        earlier = self._earlier(unit)
+        if trace is None:
             return earlier
-        roots = trace.around.roots
-        package = trace.around.env.get(b"CARGO_MANIFEST_DIR", b"")
-        if not roots.normalise(package).startswith(b"<cargo-home>") or trace.is_tied:
+        made = None if trace.is_tied else self._finished_run(unit, trace)
+        return [made] if made is not None else []
+
+    @staticmethod
+    def _is_of_checkout(trace: Trace) -> bool:
+        return not trace.roots.normalise(trace.package).startswith(b"<cargo-home>")
+
+    def _finished_run(self, unit: FoundUnit, trace: Trace) -> Unit | None:
+        """What a run left; None where it cannot be known what it depends on.
+
+        What a package of the checkout read there beside what it declared is not known: its run is kept where the
+        configuration says that declarations will do.
+        """
+        is_path = self._is_of_checkout(trace)
+        if is_path and not (self._place.trusts_declarations and unit.watched):
             return None
+        roots, package = trace.roots, trace.package
         declared = self._declared(unit, package, roots)
         base = self._place.directory + b"/build/" + unit.directory
         if declared is None or not os.path.isdir(base):
             return None
         files, is_tied = self._run_files(base, roots)
-        if files is None:
+        if files is None or links_outside(_read(base + b"/output"), base + b"/out"):
             return None
+        script = self._relative(trace.out_dir)
         return Unit(
             directory=self._relative(self._fingerprint_dir(unit)),
             stem=unit.stem,
@@ -176,14 +265,18 @@ class Capture:
             deps=unit.deps,
             entry_key=b"",
             weak_key=b"",
-            externs=(),
+            externs=tuple((f"{script}/{each.name}", each.digest) for each in trace.entry.artifacts),
             natives=declared,
             cwd=roots.normalise(package),
-            is_path=False,
-            tied_to=self._place.target_dir if is_tied else b"",
+            is_path=is_path,
+            tied_to=self._place.tie if is_tied else b"",
             host=self._place.host,
             compile_ms=0,
             files=(*files, *self._fingerprint_files(unit, roots)),
+            cargo_home=self._cargo_home(roots.normalise(package)),
+            asked_by=(self._place.intent,),
+            runs=self._runs_below(unit),
+            steering=self._place.steering,
         )
 
     def _declared(self, unit: FoundUnit, package: bytes, roots: Roots) -> tuple[tuple[bytes, bytes], ...] | None:
@@ -204,8 +297,10 @@ class Capture:
         is_tied = False
         total = 0
         for path, found in _tree(base):
+            if path == own_out:
+                continue  # empty: it is made for every run
             total += found.st_size
-            if len(files) >= MAX_RUN_FILES or total > MAX_RUN_BYTES or not stat.S_ISREG(found.st_mode):
+            if len(files) >= MAX_RUN_FILES or total > MAX_RUN_BYTES or not _is_common(found):
                 self._discard(staged)
                 return None, False
             small = found.st_size <= INLINE_BYTES
@@ -213,7 +308,7 @@ class Capture:
             if small:
                 # cargo itself puts the new OUT_DIR in place of the old one in `output` (by `root-output`).
                 text = content.replace(own_out, b"") if not path.startswith(own_out + b"/") else content
-                is_tied |= any(needle in text for needle in roots.needles())
+                is_tied |= self._holds_path(text, roots)
                 digest = b""
             else:
                 item = self._store.stage(path, share=False, needles=roots.needles())
@@ -256,7 +351,7 @@ class Capture:
         """The unit's own files of its fingerprint directory; the one that makes cargo believe in it comes last."""
         directory = self._fingerprint_dir(unit)
         stem = os.fsencode(unit.stem)
-        names = [b"invoked.timestamp", b"dep-" + stem, stem + b".json"]
+        names = [b"dep-" + stem, stem + b".json"]  # `invoked.timestamp` dates a compile that runs, and is never read
         files = [self._text(directory + b"/" + name) for name in names if os.path.exists(directory + b"/" + name)]
         output = directory + b"/output-" + stem
         if os.path.exists(output):
@@ -272,8 +367,43 @@ class Capture:
     def _fingerprint_dir(self, unit: FoundUnit) -> bytes:
         return b"/".join((self._place.directory, fingerprints.FINGERPRINTS, unit.directory))
 
+    def _cargo_home(self, package: bytes) -> bytes:
+        return self._place.cargo_home if package.startswith(b"<cargo-home>") else b""
+
     def _relative(self, path: bytes) -> str:
         return os.fsdecode(os.path.relpath(path, self._place.target_dir))
+
+
+def tie_of(target_dir: bytes, root: bytes) -> bytes:
+    """The place that a unit with paths in it fits: a target directory, and the workspace built in it."""
+    return target_dir + b"\0" + root
+
+
+def told_by(profile: bytes, run: FoundUnit) -> bytes:
+    """Digest of what a build script's run told cargo: flags, variables and metadata for the units above it."""
+    base = os.path.join(profile, b"build", run.directory)
+    try:
+        return told(_read(base + b"/output"), _read(base + b"/root-output"))
+    except OSError:
+        return b""
+
+
+def told(output: bytes, own_out: bytes) -> bytes:
+    """The same of the run's `output` and `root-output`. Pure."""
+    return hash_parts([output.replace(own_out, b"<out>") if own_out else output])
+
+
+def links_outside(output: bytes, own_out: bytes) -> bool:
+    """Whether a run has units linked with libraries that it did not make, but found on the system: undeclared."""
+    searched = _SEARCH.findall(output)
+    if any(not path.startswith(own_out) for path in searched):
+        return True
+    return not searched and _LINK.search(output) is not None
+
+
+def _is_common(found: os.stat_result) -> bool:
+    """A file that anybody may read and its owner write, as files are made: other modes would be lost."""
+    return stat.S_ISREG(found.st_mode) and found.st_mode & 0o600 == 0o600
 
 
 def content_of(path: bytes, digests: FileDigests) -> bytes | None:
@@ -295,11 +425,15 @@ def content_of(path: bytes, digests: FileDigests) -> bytes | None:
 
 
 def _tree(base: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Every file, and what is no file: links, and directories with nothing in them."""
     for folder, folders, names in os.walk(base):
         folders.sort()
-        for name in (*sorted(names), *(name for name in folders if os.path.islink(os.path.join(folder, name)))):
+        odd = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*sorted(names), *odd):
             path = os.path.join(folder, name)
             yield path, os.lstat(path)
+        if not names and not folders and folder != base:
+            yield folder, os.lstat(folder)
 
 
 def _read(path: bytes) -> bytes:

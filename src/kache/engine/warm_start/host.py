@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 
 from kache.compilers.file_digests import FileDigests
+from kache.compilers.rustc.native import LINK_ENV
 from kache.core.digest import Digest, hash_parts
 
 _PROGRAMS = ("cc", "gcc", "clang", "c++", "g++", "clang++", "ld", "ar", "nasm", "cmake", "make", "pkg-config", "protoc")
@@ -17,6 +18,18 @@ _LIBRARIES = (
     b"/lib64/libc.so.6",
     b"/lib/libc.so",
 )
+_RUSTC = (
+    b"RUSTC_BOOTSTRAP",
+    b"RUSTC_LOG",
+    b"RUSTC_FORCE_RUSTC_VERSION",
+    b"CFG_VERSION",
+    b"RUSTC_ICE",
+    b"RUST_TARGET_PATH",
+    b"RUSTC_BREAK_ON_ICE",
+    b"CLIPPY_CONF_DIR",
+)
+_CARGOS = (b"LD_LIBRARY_PATH",)
+"""cargo puts its own directories in front for the compiler, and does not for its first question."""
 _ENV_PREFIXES = (
     b"CC",
     b"CXX",
@@ -46,6 +59,12 @@ def identity(env: Mapping[bytes, bytes], digests: FileDigests) -> Digest:
         if name.startswith(_ENV_PREFIXES) or name.startswith(_ENV_MORE):
             parts += [name, env[name]]
     return hash_parts(parts)
+
+
+def steering(env: Mapping[bytes, bytes]) -> Digest:
+    """Digest of the variables that change what rustc and linkers make, and that cargo has in no hash."""
+    names = (*LINK_ENV, *_RUSTC)
+    return hash_parts([part for name in names if name not in _CARGOS for part in (name, env.get(name, b"\0"))])
 
 
 def _content(path: bytes, digests: FileDigests) -> bytes:

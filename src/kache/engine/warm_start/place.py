@@ -1,28 +1,30 @@
-"""Place: put the units of a set into a fresh target directory, as far as they fit this checkout."""
+"""Place: put units into a target directory, as far as they fit this checkout."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from kache.cargo import fingerprints
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
-from kache.compilers.rustc.closure import ENVIRONMENT, Surroundings, holds
-from kache.compilers.rustc.roots import Root, Roots
-from kache.core.entry import Artifact, InputKind, InputMemo, Role
-from kache.core.unit import Unit, UnitFile, UnitSet
-from kache.engine.warm_start.capture import content_of
+from kache.compilers.rustc.roots import TARGET_TAG, Root, Roots
+from kache.core.entry import Artifact, Role
+from kache.core.outcome import Reason
+from kache.core.unit import Unit, UnitFile
+from kache.engine.warm_start.capture import told, told_by
+from kache.engine.warm_start.copies_ahead import CopiesAhead
+from kache.engine.warm_start.inputs import Checkout, Inputs, mtime_ns
+from kache.engine.warm_start.lock import locked
+from kache.engine.warm_start.present import Present, needed_in
 from kache.errors import StoreError
 from kache.store.local import LocalStore, RestoreHow, RestoreMethod
 
 log = logging.getLogger("kache")
-LOCK_NAME = b".cargo-lock"
-TAG_NAME = b"CACHEDIR.TAG"
 # What cargo writes when it makes the directory itself. Source: cargo-util `exclude_from_backups_and_indexing`.
 TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -31,6 +33,20 @@ TAG = (
 )
 _DEP = "/dep-"
 _UPLIFTED = ("bin-", "example-")
+_WITH_TMP = ("test-integration-test-", "bench-")
+"""cargo makes `tmp` for those, when it compiles them. Source: cargo `core/compiler/mod.rs`, `CARGO_TARGET_TMPDIR`."""
+
+
+class Left(NamedTuple):
+    """Why a unit was left to cargo.
+
+    Attributes:
+        reason: it.
+        what: the input that it is about, as why-miss labels it (`file:src/lib.rs`); empty where it is about none.
+    """
+
+    reason: Reason
+    what: str = ""
 
 
 @dataclass(slots=True)
@@ -39,39 +55,15 @@ class Placed:
 
     Attributes:
         units: those in place.
-        left_out: unit (directory name and stem) to the reason it was not placed.
+        left_out: a unit's place to why it was not placed.
         linked_bytes, cloned_bytes, copied_bytes: how files got there.
     """
 
     units: list[Unit] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[tuple[str, str], Left] = field(default_factory=dict)
     linked_bytes: int = 0
     cloned_bytes: int = 0
     copied_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """Where units are placed.
-
-    Attributes:
-        roots: of a workspace member there; other units have another working directory.
-        env: cargo's.
-        salt: of the digests of variables.
-        target_dir: absolute.
-        umask: cargo's.
-        host: identity of the tools that build scripts and links find.
-        date_ns: what is dated now gets this date: a moment before any input was looked at, so that a source saved
-            later is newer, whatever the clock's grain.
-    """
-
-    roots: Roots
-    env: Mapping[bytes, bytes]
-    salt: bytes
-    target_dir: bytes
-    umask: int
-    host: bytes
-    date_ns: int
 
 
 class Placer:
@@ -81,107 +73,138 @@ class Placer:
         store: where memos and blobs are.
         digests: the stat memo.
         checkout: where to.
+        ahead: what copies large files meanwhile.
     """
 
-    def __init__(self, store: LocalStore, digests: FileDigests, checkout: Checkout) -> None:
+    def __init__(self, store: LocalStore, digests: FileDigests, checkout: Checkout, ahead: CopiesAhead) -> None:
         self.placed = Placed()
         self._store = store
         self._digests = digests
         self._checkout = checkout
-        self._contents: dict[bytes, bytes | None] = {}
         self._artifacts: dict[str, bytes] = {}
+        self._inputs = Inputs(checkout, digests, self._artifacts)
+        self._ahead = ahead
         self._dates: dict[str, int] = {}
-        self._newest_ns = 0
+        self._rmetas: dict[str, tuple[str, int]] = {}
         self._directories: set[bytes] = set()
+        self._present = Present(b"")
+        self._roots = roots_of(checkout, checkout.target_dir)
+        self._needed = needed_in(checkout.target_dir) if checkout.fills_up else frozenset()
+        self._done: set[str] = set()
+        self._told: dict[str, bytes] = {}
 
-    def place(self, unit_set: UnitSet) -> None:
-        """Place what fits of a set; nothing at all where cargo holds the profile's lock."""
-        profile = os.path.join(self._checkout.target_dir, os.fsencode(unit_set.profile))
-        self._tag()
-        self._make(profile)
-        with _locked(profile + b"/" + LOCK_NAME) as free:
-            if not free or os.path.exists(profile + b"/.fingerprint"):
+    def place(self, profile: str, units: Sequence[Unit]) -> None:
+        """Place what fits, the first version of a unit that does; nothing at all where cargo holds the profile's lock.
+
+        What is built for this machine comes first: with `--target` its units are what others depend on.
+
+        Args:
+            profile: directory below the target directory.
+            units: those that may be of use, the likelier version first.
+        """
+        directory = os.path.join(self._checkout.target_dir, os.fsencode(profile))
+        layout = os.path.dirname(directory)  # the target directory, or that of a triple below it
+        for made in dict.fromkeys((self._checkout.target_dir, layout)):
+            self._tag(made)
+        self._make(directory)
+        self._roots = roots_of(self._checkout, layout)
+        with locked(directory, self._checkout.umask) as free:
+            if not free:
                 return
-            done: set[str] = set()
-            for unit in in_order(unit_set.units):
-                reason = self._reason_against(unit, done)
-                if reason:
-                    self.placed.left_out[f"{os.path.basename(unit.directory)} {unit.stem}"] = reason
+            present = Present(directory)
+            if present.units and not self._checkout.fills_up:
+                return
+            self._present = present
+            self._done.update(present.units)
+            self._dates.update(present.dates())
+            self._told.update((each, told_by(directory, run)) for each, run in present.units.items() if run.is_run)
+            base = f"{profile}/{os.fsdecode(fingerprints.FINGERPRINTS)}"
+            taken = {(f"{base}/{os.fsdecode(name)}", stem) for name, stem in present.places()}
+            for unit in in_order(units):
+                if unit.place in taken:
                     continue
-                done.add(unit.fingerprint)
+                left = self._verified_and_put(unit)
+                if left is not None:
+                    self.placed.left_out.setdefault(unit.place, left)
+                    continue
+                self.placed.left_out.pop(unit.place, None)
+                taken.add(unit.place)
+                self._done.add(unit.fingerprint)
                 self.placed.units.append(unit)
 
-    def _reason_against(self, unit: Unit, done: set[str]) -> str:
-        """Verify a unit and place it; why not, or empty."""
+    def _verified_and_put(self, unit: Unit) -> Left | None:
+        """Verify a unit and place it; why not, or None."""
         roots = self._roots_of(unit)
-        reason = self._misfit(unit, done) or self._changed(unit, roots)
-        if reason:
-            return reason
+        left = self._elsewhere(unit) or self._misfit(unit) or self._changed(unit, roots)
+        if left is not None:
+            return left
         try:
             self._dates[unit.fingerprint] = self._put_all(unit, roots)
         except (OSError, StoreError) as error:
             log.info("not placed %s: %s", unit.directory, error)
             self._withdraw(unit)
-            return "not-restored"
-        return ""
+            return Left(Reason.NOT_RESTORED)
+        return None
 
-    def _misfit(self, unit: Unit, done: set[str]) -> str:
-        """Whether it fits what is in place already, and this checkout."""
-        if any(dep not in done for dep in unit.deps):
-            return "dependency-not-placed"
-        if unit.tied_to and unit.tied_to != self._checkout.target_dir:
-            return "holds-path"
-        if unit.host and unit.host != self._checkout.host:
-            return "host-changed"
-        if any(self._artifacts.get(path) != digest for path, digest in unit.externs):
-            return "dependency-differs"
-        return ""
+    def _elsewhere(self, unit: Unit) -> Left | None:
+        """Whether it was made for another place, host or environment."""
+        here = self._checkout
+        if unit.cargo_home and unit.cargo_home != here.cargo_home:
+            return Left(Reason.OTHER_CARGO_HOME, "env:CARGO_HOME")
+        if unit.tied_to and unit.tied_to != here.tie:
+            return Left(Reason.HOLDS_PATH)
+        if unit.host and unit.host != here.host:
+            return Left(Reason.HOST_CHANGED)
+        if unit.steering != here.steering or unit.message_format not in (None, here.message_format):
+            return Left(Reason.VARIABLES_DIFFER)
+        return None
 
-    def _changed(self, unit: Unit, roots: Roots) -> str:
+    def _misfit(self, unit: Unit) -> Left | None:
+        """Whether it fits what is in place already."""
+        is_taken = any(file.digest and self._is_taken(file.path) for file in unit.files)
+        if is_taken or unit.fingerprint in self._needed:
+            return Left(Reason.IN_USE)
+        if any(dep not in self._done for dep in unit.deps):
+            return Left(Reason.DEPENDENCY_LEFT_OUT)
+        if any(self._told.get(run) != digest for run, digest in unit.runs):
+            return Left(Reason.DEPENDENCY_DIFFERS)
+        for path, digest in unit.externs:
+            if self._artifact(path) != digest:
+                return Left(Reason.DEPENDENCY_DIFFERS, f"extern:{os.path.basename(path)}")
+        return None
+
+    def _is_taken(self, path: str) -> bool:
+        """Whether another unit has a file of that name: a cdylib's has no hash in it, whatever the features."""
+        if path in self._artifacts:
+            return True
+        return bool(self._present.units) and os.path.lexists(os.path.join(self._checkout.target_dir, os.fsencode(path)))
+
+    def _artifact(self, path: str) -> bytes | None:
+        """Content of an artifact below the target directory: placed just now, or there before."""
+        digest = self._artifacts.get(path)
+        if digest is None and self._present.units:
+            digest = self._inputs.content(os.path.join(self._checkout.target_dir, os.fsencode(path)))
+        return digest
+
+    def _changed(self, unit: Unit, roots: Roots) -> Left | None:
         """Whether what it read is what is here."""
-        if any(self._content(roots.real(name)) != digest for name, digest in unit.natives):
-            return "native-input-changed"
-        if unit.entry_key and not self._inputs_hold(unit, roots):
-            return "input-changed"
-        if unit.entry_key and unit.is_path and self._newest_ns > self._checkout.date_ns:
-            return "input-too-new"
-        return ""
-
-    # ---- verification
-
-    def _inputs_hold(self, unit: Unit, roots: Roots) -> bool:
-        """All that was read; flags, and variables that rustc tracks, are compared by cargo itself."""
+        for name, digest in unit.natives:
+            if self._inputs.content(roots.real(name)) != digest:
+                return Left(Reason.INPUT_CHANGED_SINCE, f"file:{os.fsdecode(name)}")
+        if not unit.entry_key:
+            return None
         memo = self._store.memo(unit.weak_key, unit.entry_key)
-        return memo is not None and self._memo_holds(memo, roots)
-
-    def _memo_holds(self, memo: InputMemo, roots: Roots) -> bool:
-        self._newest_ns = 0
-        around = Surroundings(roots, self._checkout.env, (), self._checkout.salt)
-        for item in memo.inputs:
-            path = roots.real(item.name)
-            if item.kind == InputKind.FILE:
-                if self._content(path) != item.value:
-                    return False
-                self._newest_ns = max(self._newest_ns, self._mtime_ns(path))
-            elif item.kind == InputKind.ABSENT:
-                if os.access(path, os.F_OK):
-                    return False
-            elif item.kind == InputKind.ENV or (item.kind == InputKind.FACT and item.name != ENVIRONMENT):
-                continue
-            elif not holds(item, around, self._digests, {}):
-                return False
-        return True
-
-    def _content(self, path: bytes) -> bytes | None:
-        if path not in self._contents:
-            try:
-                self._contents[path] = content_of(path, self._digests)
-            except OSError:
-                self._contents[path] = None
-        return self._contents[path]
+        if memo is None:
+            return Left(Reason.NOT_RESTORED)
+        changed = self._inputs.what_changed(memo, roots)
+        if changed is not None:
+            return Left(Reason.INPUT_CHANGED_SINCE, changed)
+        if unit.is_path and self._inputs.newest_ns > self._checkout.date_ns:
+            return Left(Reason.INPUT_TOO_NEW)
+        return None
 
     def _roots_of(self, unit: Unit) -> Roots:
-        roots = self._checkout.roots
+        roots = self._roots
         cwd = roots.real(unit.cwd)
         return roots if cwd == roots.cwd else Roots(roots.all, cwd)
 
@@ -190,11 +213,27 @@ class Placer:
     def _put_all(self, unit: Unit, roots: Roots) -> int:
         """Write every file; the unit's date as cargo sees it."""
         # Dates of private files are ours to choose: when their content was made, but never before a dependency.
-        floor_ns = max((self._dates.get(dep, 0) for dep in unit.deps), default=0)
+        compiled_with = {path for path, _ in unit.externs}
+        floor_ns = max((self._needed_ns(dep, compiled_with) for dep in unit.deps), default=0)
         if not unit.entry_key:
-            floor_ns = max([floor_ns, *(self._mtime_ns(roots.real(name)) for name, _ in unit.natives)])
+            floor_ns = max([floor_ns, *(mtime_ns(roots.real(name)) for name, _ in unit.natives)])
+        if not unit.entry_key:
+            self._make_out_dir(unit)
+        elif unit.stem.startswith(_WITH_TMP):
+            self._make(os.path.dirname(self._layout_of(unit)) + b"/tmp")
         dates = [self._put(file, unit, roots, floor_ns) for file in unit.files]
-        return self._in_order(unit, max(dates)) if unit.entry_key else floor_ns
+        return self._in_order(unit, max(dates), floor_ns) if unit.entry_key else floor_ns
+
+    def _layout_of(self, unit: Unit) -> bytes:
+        """The profile directory of a unit."""
+        return os.path.join(self._checkout.target_dir, os.fsencode(unit.directory).rpartition(b"/.fingerprint/")[0])
+
+    def _make_out_dir(self, unit: Unit) -> None:
+        """The directory a build script wrote to, which is there if it wrote nothing; and what it told cargo."""
+        base = os.path.join(self._layout_of(unit), b"build", os.path.basename(os.fsencode(unit.directory)))
+        self._make(base + b"/out")
+        small = {os.path.basename(file.path): file.content for file in unit.files if not file.digest}
+        self._told[unit.fingerprint] = told(small.get("output", b""), small.get("root-output", b""))
 
     def _put(self, file: UnitFile, unit: Unit, roots: Roots, floor_ns: int) -> int:
         """Write one file; its date if it is an output of the compile, else 0."""
@@ -207,6 +246,8 @@ class Placer:
             if not file.shared and not unit.stem.startswith(_UPLIFTED):
                 date_ns = max(self._store.blob_date_ns(file.digest), floor_ns) if unit.entry_key else floor_ns
                 os.utime(target, ns=(date_ns, date_ns))
+            if file.path.endswith(".rmeta"):
+                self._rmetas[unit.fingerprint] = (file.path, date_ns)
             return date_ns
         content = _filled(file, roots) if file.is_template else file.content
         _write(target, content, mode)
@@ -218,30 +259,36 @@ class Placer:
         os.utime(target, ns=(date_ns, date_ns))
         return 0
 
-    @staticmethod
-    def _mtime_ns(path: bytes) -> int:
-        try:
-            return os.stat(path).st_mtime_ns
-        except OSError:
-            return 0
+    def _needed_ns(self, dep: str, compiled_with: Set[str]) -> int:
+        """The date of a dependency that cargo compares with: of its `.rmeta` where only that was needed."""
+        path, date_ns = self._rmetas.get(dep, ("", 0))
+        if path in compiled_with and path.removesuffix(".rmeta") + ".rlib" not in compiled_with:
+            return date_ns
+        return self._dates.get(dep, 0)
 
-    def _in_order(self, unit: Unit, date_ns: int) -> int:
+    def _in_order(self, unit: Unit, date_ns: int, floor_ns: int) -> int:
         """The unit's date, not older than those of its dependencies: units of different builds may be out of order.
 
-        cargo dates a unit by its newest output, so one private file dated now is enough.
+        cargo dates a unit by its newest output, so one private file with the date of the newest dependency is enough.
         """
-        if date_ns == 0 or all(self._dates.get(dep, 0) <= date_ns for dep in unit.deps):
+        if date_ns == 0 or floor_ns <= date_ns:
             return date_ns
         outputs = [file for file in unit.files if file.digest]
         chosen = min(outputs, key=lambda file: (not file.path.endswith(".rmeta"), file.size))
         target = os.path.join(self._checkout.target_dir, os.fsencode(chosen.path))
         mode = (0o777 if chosen.executable else 0o666) & ~self._checkout.umask
         private = UnitFile(chosen.path, 0, chosen.executable, chosen.digest, chosen.size)
-        return self._restore(private, target, mode)
+        self._restore(private, target, mode)
+        os.utime(target, ns=(floor_ns, floor_ns))
+        if chosen.path.endswith(".rmeta"):
+            self._rmetas[unit.fingerprint] = (chosen.path, floor_ns)
+        return floor_ns
 
     def _restore(self, file: UnitFile, target: bytes, mode: int) -> int:
         artifact = Artifact(os.path.basename(file.path), Role.LINKED, file.digest, file.size, file.executable)
-        how = RestoreHow.SHARED if file.shared else RestoreHow.PRIVATE
+        is_shared = file.shared and (not file.executable or self._checkout.links_programs)
+        how = RestoreHow.SHARED if is_shared else RestoreHow.PRIVATE
+        self._ahead.wait_for(file.digest)
         restored = self._store.restore(artifact, target, mode=mode, how=how)
         self._artifacts[file.path] = file.digest
         if restored.method == RestoreMethod.LINKED:
@@ -258,34 +305,41 @@ class Placer:
             os.unlink(os.path.join(self._checkout.target_dir, os.fsencode(unit.files[-1].path)))
 
     def _make(self, directory: bytes) -> None:
-        if directory not in self._directories:
-            os.makedirs(directory, mode=0o777 & ~self._checkout.umask, exist_ok=True)
-            self._directories.add(directory)
+        """Make a directory as cargo would: this process has a umask of its own."""
+        if directory in self._directories:
+            return
+        self._directories.add(directory)
+        if not os.path.isdir(directory):
+            self._make(os.path.dirname(directory))
+            os.mkdir(directory)
+            os.chmod(directory, 0o777 & ~self._checkout.umask)
 
-    def _tag(self) -> None:
-        """Write the tag: cargo does so only where it makes the directory itself."""
-        target_dir = self._checkout.target_dir
-        if not os.path.isdir(target_dir):
-            self._make(target_dir)
-            _write(target_dir + b"/" + TAG_NAME, TAG, 0o666 & ~self._checkout.umask)
+    def _tag(self, directory: bytes) -> None:
+        """Make a directory with the tag: cargo writes it only where it makes the directory itself."""
+        if not os.path.isdir(directory):
+            self._make(directory)
+            _write(directory + b"/" + TARGET_TAG, TAG, 0o666 & ~self._checkout.umask)
 
 
-def in_order(units: tuple[Unit, ...]) -> Iterator[Unit]:
-    """Dependencies before what depends on them. Pure."""
-    by_fingerprint: dict[str, Unit] = {unit.fingerprint: unit for unit in units}
+def in_order(units: Sequence[Unit]) -> Iterator[Unit]:
+    """Dependencies before what depends on them; versions of one unit in the order given. Pure."""
+    versions: dict[str, list[Unit]] = {}
+    for unit in units:
+        versions.setdefault(unit.fingerprint, []).append(unit)
     done: set[str] = set()
 
-    def visit(unit: Unit) -> Iterator[Unit]:
-        if unit.fingerprint in done:
+    def visit(fingerprint: str) -> Iterator[Unit]:
+        if fingerprint in done:
             return
-        done.add(unit.fingerprint)
-        for dep in unit.deps:
-            if dep in by_fingerprint:
-                yield from visit(by_fingerprint[dep])
-        yield unit
+        done.add(fingerprint)
+        found = versions[fingerprint]
+        for dep in dict.fromkeys(dep for unit in found for dep in unit.deps):
+            if dep in versions:
+                yield from visit(dep)
+        yield from found
 
-    for unit in units:
-        yield from visit(unit)
+    for fingerprint in versions:
+        yield from visit(fingerprint)
 
 
 def is_virgin(target_dir: bytes) -> bool:
@@ -293,11 +347,26 @@ def is_virgin(target_dir: bytes) -> bool:
     return not os.path.exists(target_dir + b"/.rustc_info.json")
 
 
-def roots_of(workspace: bytes, target_dir: bytes, env: Mapping[bytes, bytes], sysroot: bytes) -> Roots:
-    """The roots of a workspace member, as `kache.compilers.rustc.roots.discover` finds them when it is compiled."""
+def cargo_home_of(env: Mapping[bytes, bytes]) -> bytes:
+    """CARGO_HOME, or where cargo puts it."""
+    return (env.get(b"CARGO_HOME") or env.get(b"HOME", b"").rstrip(b"/") + b"/.cargo").rstrip(b"/")
+
+
+def roots_of(checkout: Checkout, target_dir: bytes) -> Roots:
+    """The roots of a workspace member, as `kache.compilers.rustc.roots.discover` finds them when it is compiled.
+
+    Args:
+        checkout: where.
+        target_dir: the tagged directory nearest above the outputs.
+    """
+    env, workspace, sysroot = checkout.env, checkout.workspace, checkout.sysroot
     home = env.get(b"HOME", b"").rstrip(b"/")
-    cargo_home = (env.get(b"CARGO_HOME") or home + b"/.cargo").rstrip(b"/")
-    named = ((b"<target>", target_dir), (b"<cargo-home>", cargo_home), (b"<cwd>", workspace), (b"<sysroot>", sysroot))
+    named = (
+        (b"<target>", target_dir),
+        (b"<cargo-home>", cargo_home_of(env)),
+        (b"<cwd>", workspace),
+        (b"<sysroot>", sysroot),
+    )
     remapped = {
         b"<target>": b"/proc/self/cwd/target",
         b"<cargo-home>": b"/cargo",
@@ -315,23 +384,14 @@ def _filled(file: UnitFile, roots: Roots) -> bytes:
 
 
 def _write(path: bytes, content: bytes, mode: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, mode)
+    except FileExistsError:  # left by a build that was broken off; it may be somebody else's file by a link
+        os.unlink(path)
+        fd = os.open(path, flags, mode)
     try:
         os.write(fd, content)
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _locked(path: bytes) -> Iterator[bool]:
-    """Hold cargo's own lock of a profile directory, without waiting; False if somebody holds it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        os.fchmod(fd, mode)  # this process has a umask of its own
     finally:
         os.close(fd)

@@ -7,11 +7,19 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from kache.compilers.rustc.closure import Surroundings
+from kache.compilers.rustc.roots import Roots
 from kache.core.digest import Digest
 from kache.core.entry import Entry, InputKind, InputMemo
 
 MAX_BUILDS = 32
 _AS_IS = b"\x01"
+_CHECKOUT = b"<cwd>/"
+_OF_TOOLS = frozenset(
+    {b"QNX_TARGET", b"BINUTILS_ROOT", b"FORCE_LLD_DIAGNOSTICS_CRASH", b"GCC_ROOT", b"LLD_IN_TEST", b"LLD_REPRODUCE"}
+    | {b"LLD_VERSION", b"LPATH", b"VCINSTALLDIR"}
+)
+"""What LLVM, gcc and lld read in every compile, whoever set it; the values are compared like all others."""
+_PRIMARY = b"CARGO_PRIMARY_PACKAGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +30,23 @@ class Trace:
         entry: it.
         out_dir: where its outputs are.
         extra_filename: what its file names end with: a hyphen and the unit's hash, or nothing.
-        around: the call's roots and environment.
-        files: keyed files, real path to digest; empty for a directory.
+        roots: the call's.
+        package: directory of its manifest.
+        files: keyed files, real path and digest; empty for a directory.
         toolchain: identity.
         is_tied: a path of this checkout got in by value.
+        is_open: it read what cargo does not track, and would not notice a change of.
     """
 
     entry: Entry
     out_dir: bytes
     extra_filename: bytes
-    around: Surroundings
-    files: dict[bytes, Digest]
+    roots: Roots
+    package: bytes
+    files: tuple[tuple[bytes, Digest], ...]
     toolchain: Digest
     is_tied: bool
+    is_open: bool
 
 
 class Traces:
@@ -44,24 +56,50 @@ class Traces:
         self._builds: OrderedDict[str, dict[tuple[bytes, bytes], Trace]] = OrderedDict()
 
     def add(self, build: str, trace: Trace) -> None:
-        """Note a compile; one without a hash in its file names cannot be told from another and is left out."""
-        if not trace.extra_filename:
-            return
+        """Note a compile: by the hash in its file names, or by its crate's name where they have none (a cdylib)."""
         if build not in self._builds and len(self._builds) >= MAX_BUILDS:
             self._builds.popitem(last=False)
-        key = (profile_dir(trace.out_dir), trace.extra_filename.lstrip(b"-"))
-        self._builds.setdefault(build, {})[key] = trace
+        name = trace.extra_filename.lstrip(b"-") or unhashed(trace.entry.crate_name)
+        self._builds.setdefault(build, {})[profile_dir(trace.out_dir), name] = trace
 
     def builds(self) -> list[str]:
         """Builds that have traces."""
         return list(self._builds)
 
-    def take(self, build: str) -> dict[bytes, dict[bytes, Trace]]:
-        """The traces of a build that ended: profile directory to unit hash to trace."""
-        taken: dict[bytes, dict[bytes, Trace]] = {}
-        for (directory, unit_hash), trace in self._builds.pop(build, {}).items():
-            taken.setdefault(directory, {})[unit_hash] = trace
-        return taken
+    def of(self, build: str) -> dict[bytes, dict[bytes, Trace]]:
+        """The traces of a build: profile directory to unit hash, or what stands for it, to trace."""
+        found: dict[bytes, dict[bytes, Trace]] = {}
+        for (directory, unit_hash), trace in self._builds.get(build, {}).items():
+            found.setdefault(directory, {})[unit_hash] = trace
+        return found
+
+    def drop(self, build: str) -> None:
+        """Forget a build."""
+        self._builds.pop(build, None)
+
+
+def reads_untracked(memo: InputMemo, entry: Entry) -> bool:
+    """Whether a compile read variables or files of the checkout that its dep-info does not name."""
+    for item in memo.inputs:
+        if item.kind == InputKind.READ and item.name not in _OF_TOOLS:
+            return True
+        if (
+            item.kind == InputKind.FILE
+            and item.name.startswith(_CHECKOUT)
+            and item.name[len(_CHECKOUT) :] not in entry.dep_info
+        ):
+            return True
+    return False
+
+
+def knows_its_command(memo: InputMemo) -> bool:
+    """Whether it read of what only cargo's command line decides: no hash of cargo's has it."""
+    return any(item.name == _PRIMARY and item.kind in (InputKind.ENV, InputKind.READ) for item in memo.inputs)
+
+
+def unhashed(crate_name: str) -> bytes:
+    """What stands for the hash of a compile that has none in its file names; no hash looks like it."""
+    return b"lib:" + os.fsencode(crate_name)
 
 
 def profile_dir(out_dir: bytes) -> bytes:

@@ -6,26 +6,54 @@ import logging
 import os
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import NamedTuple
 
 from kache.cargo import intent, workspace
+from kache.cargo.intent import BuildIntent
 from kache.cargo.workspace import Workspace
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc.toolchain import Toolchain
+from kache.config.load import Config
 from kache.core.digest import hash_parts
 from kache.core.unit import Unit, UnitSet
 from kache.engine.builds import Build
-from kache.engine.warm_start import host
+from kache.engine.in_place_linkers import InPlaceLinkers
+from kache.engine.requests import environment
+from kache.engine.warm_start import host, kept
 from kache.engine.warm_start.capture import Capture, Place
-from kache.engine.warm_start.place import Checkout, Placed, Placer, is_virgin, roots_of
-from kache.engine.warm_start.traces import Traces
+from kache.engine.warm_start.copies_ahead import CopiesAhead
+from kache.engine.warm_start.inputs import Checkout
+from kache.engine.warm_start.lock import locked
+from kache.engine.warm_start.place import Placed, Placer, cargo_home_of, is_virgin
+from kache.engine.warm_start.traces import Trace, Traces
+from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
 log = logging.getLogger("kache")
 MAX_BYTES = 8 << 30
-"""Of blobs placed at one time; sets beyond it wait for hits."""
+"""Of blobs placed at one time; units beyond it wait for hits."""
+MAX_OTHERS = 4
+"""Other workspaces looked at for what a new one shares with them: those built last."""
 CLOCK_GRAIN_NS = 10_000_000
 """Coarsest grain of file dates on Linux (HZ=100)."""
 _REMEMBERED = 64
+
+
+class Known(NamedTuple):
+    """What is known of a build.
+
+    Attributes:
+        workspace: None for a command that builds nothing, or nothing that is understood.
+        intent: what it is about to do.
+        env: cargo's.
+        config: of the workspace.
+    """
+
+    workspace: Workspace | None
+    intent: BuildIntent | None
+    env: Mapping[bytes, bytes]
+    config: Config
 
 
 class WarmStart:
@@ -35,94 +63,164 @@ class WarmStart:
         store: where sets, memos and blobs are.
         digests: the stat memo.
         traces: what builds under way compiled.
+        in_place_linkers: whether one is at hand.
     """
 
-    def __init__(self, store: LocalStore, digests: FileDigests, traces: Traces) -> None:
+    def __init__(
+        self, store: LocalStore, digests: FileDigests, traces: Traces, in_place_linkers: InPlaceLinkers
+    ) -> None:
         self._store = store
         self._digests = digests
         self._traces = traces
+        self._in_place_linkers = in_place_linkers
         self._seeded: deque[str] = deque(maxlen=_REMEMBERED)
-        self._workspaces: OrderedDict[str, tuple[Workspace | None, dict[bytes, bytes], str]] = OrderedDict()
+        self._builds: OrderedDict[str, Known] = OrderedDict()
 
-    def note(self, build: Build, env: Mapping[bytes, bytes], salt: str) -> Workspace | None:
-        """Find out which workspace a build is of; asked once a build."""
-        known = self._workspaces.get(build.id)
+    def note(self, build: Build, request: Request, config: Config) -> Workspace | None:
+        """Find out which workspace a build is of; asked once a build, by the first of its calls."""
+        known = self._builds.get(build.id)
         if known is None:
+            env = environment(request)
             wanted = intent.read(build.argv) if build.argv else None
             found = workspace.find(wanted, build.cwd, env) if wanted is not None else None
             if found is not None:  # caches with different salts share nothing
-                salted = hash_parts([found.identity, salt.encode()])
+                salted = hash_parts([found.identity, config.key_salt.encode()])
                 found = Workspace(found.root, found.target_dir, salted)
-            known = self._workspaces[build.id] = (found, dict(env), salt)
-            if len(self._workspaces) > _REMEMBERED:
-                self._workspaces.popitem(last=False)
-        return known[0]
+            known = self._builds[build.id] = Known(found, wanted, env, config)
+            if len(self._builds) > _REMEMBERED:
+                self._builds.popitem(last=False)
+        return known.workspace
 
-    def seed(
-        self, build: Build, env: Mapping[bytes, bytes], umask: int, toolchain: Toolchain, now_ns: int
-    ) -> Placed | None:
-        """Put what fits into a build's target directory, if cargo has never built there.
+    def is_due(self, build: Build) -> bool:
+        """Whether a noted build begins in a target that cargo has never built in, and was not seeded before.
+
+        cargo asks `-vV` twice before it writes what tells a target it has built in.
+        """
+        known = self._builds.get(build.id)
+        found = known.workspace if known is not None else None
+        return found is not None and build.id not in self._seeded and is_virgin(found.target_dir)
+
+    def seed(self, build: Build, umask: int, toolchain: Toolchain, now_ns: int, *, fills_up: bool) -> Placed | None:
+        """Put what fits into a noted build's target directory.
 
         Args:
             build: cargo's command.
-            env: its environment.
             umask: its umask.
             toolchain: the compiler it asked.
             now_ns: the filesystem's clock.
+            fills_up: also where cargo has built before.
 
         Returns:
             What was placed; None where nothing was tried.
         """
-        found, _, salt = self._workspaces.get(build.id, (None, {}, ""))
-        # cargo asks `-vV` twice before it writes what tells a target it has built in.
-        if found is None or build.id in self._seeded or not is_virgin(found.target_dir):
+        known = self._builds.get(build.id)
+        if known is None or known.workspace is None or known.intent is None:
             return None
+        found, env = known.workspace, known.env
         self._seeded.append(build.id)
-        sets = self._store.unit_sets(found.identity, toolchain.identity)
-        if not sets:
+        by_profile = self._wanted(found, known.intent, toolchain.identity)
+        if not by_profile:
             return None
         checkout = Checkout(
-            roots=roots_of(found.root, found.target_dir, env, toolchain.sysroot),
+            workspace=found.root,
+            sysroot=toolchain.sysroot,
             env=env,
-            salt=salt.encode(),
+            salt=known.config.trust_domain.encode(),
             target_dir=found.target_dir,
+            cargo_home=cargo_home_of(env),
+            message_format=known.intent.message_format,
+            steering=host.steering(env),
             umask=umask,
             host=host.identity(env, self._digests),
             date_ns=now_ns - CLOCK_GRAIN_NS,
+            links_programs=not self._in_place_linkers.at_hand(env),
+            fills_up=fills_up,
         )
-        placer = Placer(self._store, self._digests, checkout)
-        left_bytes = MAX_BYTES
-        for unit_set in sets:
-            left_bytes -= sum(file.size for unit in unit_set.units for file in unit.files)
-            if left_bytes < 0:
-                break
-            placer.place(unit_set)
+        with CopiesAhead(self._store, (unit for units in by_profile.values() for unit in units)) as ahead:
+            placer = Placer(self._store, self._digests, checkout, ahead)
+            for profile in sorted(by_profile, key=lambda name: name.count("/")):
+                placer.place(profile, by_profile[profile])
         log.info("warm start of %s: %d units", os.fsdecode(found.root), len(placer.placed.units))
         return placer.placed
 
-    def capture(self, build_id: str) -> int:
+    def _wanted(self, found: Workspace, wanted: BuildIntent, toolchain: bytes) -> dict[str, list[Unit]]:
+        """Units that a build may want, by profile: of this workspace, the rest of its lock file from others."""
+        lock_file = kept.LockFile(found.root)
+        by_profile: dict[str, list[Unit]] = {}
+        left_bytes = MAX_BYTES
+        for unit_set in self._store.unit_sets(found.identity, toolchain):
+            if unit_set.profile not in wanted.profiles():
+                continue  # what cargo does not track may change before that profile is asked for
+            asked_for = kept.wanted_by(wanted.kind, unit_set.units)
+            by_profile[unit_set.profile] = [unit for unit in asked_for if lock_file.has(unit)]
+        for profile in wanted.profiles():
+            units = by_profile.setdefault(profile, [])
+            if lock_file.is_more_than(units):
+                others = self._store.other_unit_sets(found.identity, toolchain, profile, MAX_OTHERS)
+                theirs = (unit for each in others for unit in each.units if lock_file.has(unit))
+                units += kept.shared_with(units, theirs)
+        chosen: dict[str, list[Unit]] = {}
+        for profile, units in by_profile.items():
+            for unit in units:
+                left_bytes -= sum(file.size for file in unit.files)
+                if left_bytes < 0:
+                    return chosen
+                chosen.setdefault(profile, []).append(unit)
+        return chosen
+
+    def capture(self, build_id: str) -> int | None:
         """Keep what a build that ended left.
 
         Returns:
-            The number of units kept.
+            The number of units kept; None if another cargo is at work there: try again when it has ended.
         """
-        by_profile = self._traces.take(build_id)
-        found, env, _ = self._workspaces.pop(build_id, (None, {}, ""))
-        if found is None:
-            return 0
+        by_profile = self._traces.of(build_id)
+        known = self._builds.get(build_id)
         count = 0
-        for directory, traces in by_profile.items():
+        if known is not None and known.workspace is not None and known.intent is not None:
+            with ExitStack() as stack:
+                if not all(stack.enter_context(locked(directory)) for directory in by_profile):
+                    return None
+                count = self._capture(known.workspace, known.intent, known, by_profile)
+        self._traces.drop(build_id)
+        self._builds.pop(build_id, None)
+        return count
+
+    def _capture(
+        self,
+        found: Workspace,
+        intent_: BuildIntent,
+        known: Known,
+        by_profile: dict[bytes, dict[bytes, Trace]],
+    ) -> int:
+        env, count = known.env, 0
+        compiled: dict[str, Trace] = {}
+        for directory in sorted(by_profile, key=lambda path: path.count(b"/")):
+            traces = by_profile[directory]
             profile = os.path.relpath(directory, found.target_dir)
             if profile.startswith(b".."):
                 continue
             toolchain = next(iter(traces.values())).toolchain
             before = self._before(found.identity, os.fsdecode(profile), toolchain)
-            place = Place(found.target_dir, os.fsdecode(profile), host.identity(env, self._digests))
-            units = Capture(self._store, self._digests, place, traces, before).units()
-            self._store.save_unit_set(UnitSet(found.identity, place.profile, toolchain, units))
+            by_place: dict[tuple[str, str], list[Unit]] = {}
+            for unit in before.units:
+                by_place.setdefault(unit.place, []).append(unit)
+            place = Place(
+                target_dir=found.target_dir,
+                root=found.root,
+                profile=before.profile,
+                host=host.identity(env, self._digests),
+                cargo_home=cargo_home_of(env),
+                intent=intent_.kind,
+                message_format=intent_.message_format,
+                steering=host.steering(env),
+                trusts_declarations=known.config.warm_start_scripts == "declared",
+            )
+            units = Capture(self._store, self._digests, place, traces, by_place, compiled).units()
+            self._store.save_unit_set(kept.merge(before, units))
             count += len(units)
         return count
 
-    def _before(self, identity: bytes, profile: str, toolchain: bytes) -> dict[tuple[str, str], Unit]:
+    def _before(self, identity: bytes, profile: str, toolchain: bytes) -> UnitSet:
         sets = self._store.unit_sets(identity, toolchain)
-        return {(u.directory, u.stem): u for s in sets if s.profile == profile for u in s.units}
+        return next((each for each in sets if each.profile == profile), UnitSet(identity, profile, toolchain, ()))

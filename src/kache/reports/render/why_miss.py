@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections import Counter
 
 from kache.reports.render.text import human_duration, plural
 from kache.reports.why_miss import Change, Explanation, Report
@@ -25,13 +26,18 @@ def to_text(report: Report, crate_name: str | None, now_ns: int) -> str:
         return f"kache has seen no compile of {subject}"
     if not report.explanations:
         return f"all of {plural(report.seen, 'call')} were hits"
-    return "\n".join(_paragraph(explanation, now_ns) for explanation in report.explanations)
+    paragraphs = Counter(_paragraph(explanation, now_ns) for explanation in report.explanations)
+    lines = [text if count == 1 else f"{text} ({count} times)" for text, count in paragraphs.items()]
+    return "\n".join([report.name, *lines] if report.name else lines)
 
 
 def _paragraph(explanation: Explanation, now_ns: int) -> str:
     unit = f"{explanation.crate_name or '(no crate)'} {explanation.unit_kind}".strip()
     if explanation.cause in ("passthrough", "error"):
         return f"{unit}: {explanation.cause}, {explanation.reason or 'no reason recorded'}"
+    if explanation.cause == "unseeded":
+        about = "".join(f", {change.kind} {change.label}" for change in explanation.changes)
+        return f"{unit}: not put into the target beforehand, {explanation.reason}{about}"
     if explanation.cause in _CAUSES:
         reason = f" ({explanation.reason})" if explanation.reason else ""
         return f"{unit}: {_CAUSES[explanation.cause]}{reason}"
