@@ -9,8 +9,8 @@ import pytest
 from kache.cargo import intent
 from kache.core.unit import Unit, UnitFile, UnitSet
 from kache.engine.warm_start import kept
-from kache.engine.warm_start.capture import links_outside, told
 from kache.engine.warm_start.place import in_order
+from kache.engine.warm_start.script_runs import links_outside, told
 
 
 def unit(name: str, fingerprint: str = "f", *, deps: tuple[str, ...] = (), entry: bytes = b"e", **more: object) -> Unit:
@@ -91,6 +91,9 @@ INTENTS = {
     "cargo run -- --help": ("build", ("debug",)),
     "cargo build --help": None,
     "cargo build --bogus": None,
+    "cargo build -v": ("build", ("debug",)),
+    "cargo build -vv": None,
+    "cargo build -v --verbose": None,
     "cargo metadata": None,
     "cargo": None,
 }
@@ -109,6 +112,9 @@ OUTPUTS = {
     "cargo:rustc-link-lib=z\n": True,
     "cargo:rustc-link-search=native=/usr/lib\ncargo:rustc-link-lib=z\n": True,
     "cargo:rustc-flags=-l z -L /opt/z\n": True,
+    "cargo:rustc-flags=-L /sys -L /t/out -l z\n": True,
+    "cargo:rustc-flags=-L/t/out -lz\n": False,
+    "cargo:rustc-link-search=/t/out2\n": True,
 }
 
 

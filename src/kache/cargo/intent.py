@@ -43,7 +43,7 @@ _KNOWN = (
     | {b"--verbose", b"--quiet", b"--locked", b"--offline", b"--frozen", b"--ignore-rust-version", b"--timings"}
     | {b"--future-incompat-report", b"--no-run", b"--no-fail-fast", b"--doc", b"--fix", b"--allow-dirty", b"--no-deps"}
     | {b"--allow-staged", b"--allow-no-vcs", b"--edition", b"--broken-code", b"--unit-graph", b"--build-plan"}
-    | {b"--artifact-dir", b"--out-dir", b"--output-format", b"-q", b"-v", b"-vv", b"-vvv"}
+    | {b"--artifact-dir", b"--out-dir", b"--output-format", b"-q", b"-v"}
 )
 _KNOWN_SHORT = (b"-j", b"-F", b"-Z", b"-p")
 """With the value in the same word."""
@@ -102,6 +102,7 @@ def read(argv: Sequence[bytes]) -> BuildIntent | None:
     found: dict[bytes, bytes] = {}
     config: list[bytes] = []
     verb = b""
+    said_v = 0
     takes_all = False
     at = 0
     while at < len(words):
@@ -116,6 +117,7 @@ def read(argv: Sequence[bytes]) -> BuildIntent | None:
         if name not in _KNOWN and not word.startswith(_KNOWN_SHORT):
             return None  # help, or a mistake, or newer than this
         takes_all |= name in _TARGETS
+        said_v += {b"-v": 1, b"--verbose": 1}.get(word, 0)
         if word in _RELEASE:
             found[b"--profile"] = b"release"
             continue
@@ -130,8 +132,8 @@ def read(argv: Sequence[bytes]) -> BuildIntent | None:
             config.append(value)
         else:
             found[name] = value
-    if verb not in BUILDING:
-        return None
+    if verb not in BUILDING or said_v > 1:
+        return None  # with -vv cargo shows what build scripts and dependencies say as they are built
     return BuildIntent(
         verb=verb,
         manifest_path=found.get(b"--manifest-path"),

@@ -53,6 +53,16 @@ def find(intent: BuildIntent, cwd: bytes, env: Mapping[bytes, bytes]) -> Workspa
     return None if directory is None else Workspace(root, directory, _identity(text))
 
 
+def is_wrapped_by_kache(start: bytes, env: Mapping[bytes, bytes]) -> bool:
+    """Whether cargo calls kache itself: another wrapper before it may add flags, of which cargo has no hash."""
+    try:
+        named = env.get(b"RUSTC_WRAPPER") or env.get(b"CARGO_BUILD_RUSTC_WRAPPER")
+        named = named or _configured(start, env, "rustc-wrapper")
+    except (OSError, ValueError):
+        return False
+    return named is None or os.path.basename(named) == b"kache"
+
+
 def _manifest(intent: BuildIntent, start: bytes) -> bytes | None:
     if intent.manifest_path is not None:
         path = os.path.normpath(os.path.join(start, intent.manifest_path))

@@ -30,6 +30,8 @@ def seed(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session
     config = session.config
     if not config.warm_start or config.disabled or not config.daemon or session.cwd is None:
         return
+    if _is_environment_configured(env, session.cwd):
+        return  # cargo's first question tells it, in a target where cargo has never built
     words = [os.fsencode(word) for word in argv]
     toolchain = {}
     if len(words) > 1 and words[1].startswith(b"+"):  # rustup gives cargo this variable for it
@@ -55,6 +57,15 @@ def seed(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session
         control(config.socket_path, announcement.to_message(), timeout_s=_LIMIT_S)
     except (KacheError, OSError):
         return  # the launcher will meet the same, and says it in the log
+
+
+def _is_environment_configured(env: Mapping[str, str], cwd: Path) -> bool:
+    """Whether cargo will set variables of its own accord: an [env] table, or a file that may hold one."""
+    try:
+        documents = [configuration.read(path)[1] for path in configuration.files(env, cwd)]
+    except KacheError:
+        return True
+    return any("env" in document or "include" in document for document in documents)
 
 
 def _rustc(env: Mapping[str, str], cwd: Path) -> str | None:

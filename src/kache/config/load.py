@@ -89,7 +89,7 @@ class Config:
     remap: bool = True
     incremental: str = "off"
     observe: bool = True
-    warm_start: bool = True
+    warm_start: bool = False
     warm_start_scripts: str = "packages"
     progress: bool = False
     summary: str = "auto"

@@ -308,9 +308,9 @@ SETTINGS: tuple[Setting, ...] = (
         attribute="warm_start",
         type="switch",
         parse=parse_switch,
-        default=True,
+        default=False,
         env="KACHE_WARM_START",
-        doc="Put whole units into a fresh target before cargo asks; needs the daemon.",
+        doc="Put whole units into a fresh target before cargo asks (on trial, so off by default); needs the daemon.",
     ),
     Setting(
         name="warm_start_scripts",

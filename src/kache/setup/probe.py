@@ -64,7 +64,7 @@ def probe(around: Surroundings, *, configured: bool = False) -> Finding:
 
 
 def _judge(env: Mapping[str, str], scratch: Path) -> Finding:
-    for checkout, more in (("one", {}), ("two", {"KACHE_WARM_START": "0"})):
+    for checkout, more in (("one", {"KACHE_WARM_START": "1"}), ("two", {"KACHE_WARM_START": "0"})):
         build = _build(scratch / checkout, {**env, **more})
         if build.exit_code != 0:
             tail = "; ".join(build.stderr.strip().splitlines()[-3:])
@@ -87,7 +87,7 @@ def _judge_warm_start(env: Mapping[str, str], scratch: Path) -> Finding:
     hit = "a tiny crate compiled in one checkout was a hit in another"
     if not socket_path(env).exists():
         return Finding(OK, f"{hit}; without a daemon nothing is put into a target beforehand")
-    build = _build(scratch / "three", env)
+    build = _build(scratch / "three", {**env, "KACHE_WARM_START": "1"})
     _flush(env)
     with reading(scratch / "cache") as connection:
         third = Window(build=last_build(connection) if connection is not None else "")

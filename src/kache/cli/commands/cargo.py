@@ -27,9 +27,9 @@ from kache.setup.init.cargo_wrapper import is_kache, launcher_to_name
 
 DESCRIPTION = (
     "Run cargo with its compiles cached, whatever else is set up. On a terminal it ends with a line on what the\n"
-    "cache did; the setting `summary` makes that always or off. What the store has of the coming build is put into\n"
-    "the target directory first, also where cargo has built before. All words but a leading --json or --help are\n"
-    "cargo's. Nothing is written to any configuration. The exit status is cargo's."
+    "cache did; the setting `summary` makes that always or off. With KACHE_WARM_START=1 what the store has of the\n"
+    "coming build is put into the target directory first. All words but a leading --json or --help are cargo's.\n"
+    "Nothing is written to any configuration. The exit status is cargo's."
 )
 EXAMPLES: Examples = (
     ("kache cargo build --release", "cargo build --release, cached"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from kache.compilers.rustc.roots import Roots
 from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, InputMemo, Role
 from kache.core.unit import Unit, UnitFile
+from kache.engine.warm_start.script_runs import links_outside, told_by
 from kache.engine.warm_start.traces import Trace, unhashed
 from kache.errors import StoreError
 from kache.store.local import LocalStore, Staged
@@ -30,8 +30,6 @@ HOST_KINDS = ("build-script", "proc-macro")
 _SHARED = (Role.RLIB, Role.RMETA)
 _DEP = "/dep-"
 _OF_CHECKOUT = (b"<cwd>", b"<target>", b"<home>")
-_SEARCH = re.compile(rb"^cargo::?(?:rustc-link-search=|rustc-flags=.*-L ?)(?:[a-z]+=)?(\S.*)$", re.MULTILINE)
-_LINK = re.compile(rb"^cargo::?(?:rustc-link-lib|rustc-flags=.*-l)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ class Place:
         profile: below it.
         host: identity of the tools that build scripts and links find.
         cargo_home: cargo's.
+        umask: cargo's.
         intent: kind of the build.
         message_format: that it asked for.
         steering: `host.steering` of its environment.
@@ -55,6 +54,7 @@ class Place:
     profile: str
     host: bytes
     cargo_home: bytes = b""
+    umask: int = 0o022
     intent: str = ""
     message_format: str = ""
     steering: bytes = b""
@@ -141,7 +141,9 @@ class Capture:
         trace = self._trace_of(unit)
         if trace is None:
             return self._earlier(unit)
-        return [self._compiled_unit(unit, trace)]
+        made = self._compiled_unit(unit, trace)
+        # Messages are made for one width and one format; hits give them as they are asked for.
+        return [] if any("/output-" in file.path and file.content for file in made.files) else [made]
 
     def _compiled_unit(self, unit: FoundUnit, trace: Trace) -> Unit:
         roots, entry = trace.roots, trace.entry
@@ -300,7 +302,7 @@ class Capture:
             if path == own_out:
                 continue  # empty: it is made for every run
             total += found.st_size
-            if len(files) >= MAX_RUN_FILES or total > MAX_RUN_BYTES or not _is_common(found):
+            if len(files) >= MAX_RUN_FILES or total > MAX_RUN_BYTES or not self._is_common(path, found):
                 self._discard(staged)
                 return None, False
             small = found.st_size <= INLINE_BYTES
@@ -328,6 +330,16 @@ class Capture:
         if staged:
             self._keep(base, files, staged)
         return files, is_tied
+
+    def _is_common(self, path: bytes, found: os.stat_result) -> bool:
+        """A file with the modes that files get, in a directory that has its own: others would be lost."""
+        usual = (0o777 if found.st_mode & 0o111 else 0o666) & ~self._place.umask
+        folder = stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) & 0o777
+        return (
+            stat.S_ISREG(found.st_mode)
+            and stat.S_IMODE(found.st_mode) == usual
+            and folder == 0o777 & ~self._place.umask
+        )
 
     def _keep(self, base: bytes, files: list[UnitFile], staged: list[Staged]) -> None:
         """An entry of its own holds the large files, so that they count, and go, like any other."""
@@ -379,33 +391,6 @@ def tie_of(target_dir: bytes, root: bytes) -> bytes:
     return target_dir + b"\0" + root
 
 
-def told_by(profile: bytes, run: FoundUnit) -> bytes:
-    """Digest of what a build script's run told cargo: flags, variables and metadata for the units above it."""
-    base = os.path.join(profile, b"build", run.directory)
-    try:
-        return told(_read(base + b"/output"), _read(base + b"/root-output"))
-    except OSError:
-        return b""
-
-
-def told(output: bytes, own_out: bytes) -> bytes:
-    """The same of the run's `output` and `root-output`. Pure."""
-    return hash_parts([output.replace(own_out, b"<out>") if own_out else output])
-
-
-def links_outside(output: bytes, own_out: bytes) -> bool:
-    """Whether a run has units linked with libraries that it did not make, but found on the system: undeclared."""
-    searched = _SEARCH.findall(output)
-    if any(not path.startswith(own_out) for path in searched):
-        return True
-    return not searched and _LINK.search(output) is not None
-
-
-def _is_common(found: os.stat_result) -> bool:
-    """A file that anybody may read and its owner write, as files are made: other modes would be lost."""
-    return stat.S_ISREG(found.st_mode) and found.st_mode & 0o600 == 0o600
-
-
 def content_of(path: bytes, digests: FileDigests) -> bytes | None:
     """Content of a declared path: of a file, of a directory with everything below, empty for one that is absent.
 
@@ -422,6 +407,17 @@ def content_of(path: bytes, digests: FileDigests) -> bytes | None:
             return None
         parts += [os.path.relpath(file, path), digests.digest(file) if stat.S_ISREG(found.st_mode) else b"?"]
     return hash_parts(parts)
+
+
+def newest_ns(path: bytes) -> int:
+    """The newest date of a path and of all below it, as cargo takes it of what a script watches; 0 without it."""
+    try:
+        newest = os.stat(path).st_mtime_ns
+        for file, found in _tree(path):
+            newest = max(newest, found.st_mtime_ns, os.stat(os.path.dirname(file)).st_mtime_ns)
+    except OSError:
+        return 0
+    return newest
 
 
 def _tree(base: bytes) -> Iterator[tuple[bytes, os.stat_result]]:

@@ -16,11 +16,12 @@ from kache.compilers.rustc.roots import TARGET_TAG, Root, Roots
 from kache.core.entry import Artifact, Role
 from kache.core.outcome import Reason
 from kache.core.unit import Unit, UnitFile
-from kache.engine.warm_start.capture import told, told_by
+from kache.engine.warm_start.capture import newest_ns
 from kache.engine.warm_start.copies_ahead import CopiesAhead
-from kache.engine.warm_start.inputs import Checkout, Inputs, mtime_ns
+from kache.engine.warm_start.inputs import Checkout, Inputs
 from kache.engine.warm_start.lock import locked
 from kache.engine.warm_start.present import Present, needed_in
+from kache.engine.warm_start.script_runs import told, told_by
 from kache.errors import StoreError
 from kache.store.local import LocalStore, RestoreHow, RestoreMethod
 
@@ -192,7 +193,8 @@ class Placer:
             if self._inputs.content(roots.real(name)) != digest:
                 return Left(Reason.INPUT_CHANGED_SINCE, f"file:{os.fsdecode(name)}")
         if not unit.entry_key:
-            return None
+            newest = max((newest_ns(roots.real(name)) for name, _ in unit.natives), default=0)
+            return Left(Reason.INPUT_TOO_NEW) if newest > self._checkout.date_ns else None
         memo = self._store.memo(unit.weak_key, unit.entry_key)
         if memo is None:
             return Left(Reason.NOT_RESTORED)
@@ -216,7 +218,7 @@ class Placer:
         compiled_with = {path for path, _ in unit.externs}
         floor_ns = max((self._needed_ns(dep, compiled_with) for dep in unit.deps), default=0)
         if not unit.entry_key:
-            floor_ns = max([floor_ns, *(mtime_ns(roots.real(name)) for name, _ in unit.natives)])
+            floor_ns = max([floor_ns, *(newest_ns(roots.real(name)) for name, _ in unit.natives)])
         if not unit.entry_key:
             self._make_out_dir(unit)
         elif unit.stem.startswith(_WITH_TMP):
@@ -312,7 +314,8 @@ class Placer:
         if not os.path.isdir(directory):
             self._make(os.path.dirname(directory))
             os.mkdir(directory)
-            os.chmod(directory, 0o777 & ~self._checkout.umask)
+            inherited = os.stat(directory).st_mode & 0o7000  # setgid, of a directory that a group shares
+            os.chmod(directory, inherited | (0o777 & ~self._checkout.umask))
 
     def _tag(self, directory: bytes) -> None:
         """Make a directory with the tag: cargo writes it only where it makes the directory itself."""

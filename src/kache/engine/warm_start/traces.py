@@ -59,8 +59,10 @@ class Traces:
         """Note a compile: by the hash in its file names, or by its crate's name where they have none (a cdylib)."""
         if build not in self._builds and len(self._builds) >= MAX_BUILDS:
             self._builds.popitem(last=False)
-        name = trace.extra_filename.lstrip(b"-") or unhashed(trace.entry.crate_name)
-        self._builds.setdefault(build, {})[profile_dir(trace.out_dir), name] = trace
+        key = profile_dir(trace.out_dir), trace.extra_filename.lstrip(b"-") or unhashed(trace.entry.crate_name)
+        for earlier in self._builds.values():  # what it left is no longer there
+            earlier.pop(key, None)
+        self._builds.setdefault(build, {})[key] = trace
 
     def builds(self) -> list[str]:
         """Builds that have traces."""

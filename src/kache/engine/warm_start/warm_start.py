@@ -46,13 +46,14 @@ class Known(NamedTuple):
     Attributes:
         workspace: None for a command that builds nothing, or nothing that is understood.
         intent: what it is about to do.
-        env: cargo's.
+        env, umask: cargo's.
         config: of the workspace.
     """
 
     workspace: Workspace | None
     intent: BuildIntent | None
     env: Mapping[bytes, bytes]
+    umask: int
     config: Config
 
 
@@ -82,11 +83,12 @@ class WarmStart:
         if known is None:
             env = environment(request)
             wanted = intent.read(build.argv) if build.argv else None
-            found = workspace.find(wanted, build.cwd, env) if wanted is not None else None
+            is_ours = wanted is not None and workspace.is_wrapped_by_kache(build.cwd, env)
+            found = workspace.find(wanted, build.cwd, env) if wanted is not None and is_ours else None
             if found is not None:  # caches with different salts share nothing
                 salted = hash_parts([found.identity, config.key_salt.encode()])
                 found = Workspace(found.root, found.target_dir, salted)
-            known = self._builds[build.id] = Known(found, wanted, env, config)
+            known = self._builds[build.id] = Known(found, wanted, env, request.umask, config)
             if len(self._builds) > _REMEMBERED:
                 self._builds.popitem(last=False)
         return known.workspace
@@ -211,6 +213,7 @@ class WarmStart:
                 profile=before.profile,
                 host=host.identity(env, self._digests),
                 cargo_home=cargo_home_of(env),
+                umask=known.umask,
                 intent=intent_.kind,
                 message_format=intent_.message_format,
                 steering=host.steering(env),
