@@ -133,7 +133,8 @@ def report(project: Project, steps: list[Step], box: KacheBox) -> str:
         table(rows),
         "",
     ]
-    lines.append("placed: put into the target directory before cargo asked; it found them fresh and called nothing")
+    if any(step.counts.outcomes.get("seeded") for step in steps):
+        lines.append("placed: put into the target directory before cargo asked; it found them fresh and called nothing")
     lines += passthrough_lines(steps)
     errors = sum(step.counts.outcomes.get("error", 0) for step in steps)
     if errors:

@@ -1,4 +1,4 @@
-"""Fresh: an empty target in another checkout, as users have it: units are in place before cargo asks (warm start).
+"""Fresh: an empty target in another checkout, with warm start: units are in place before cargo asks.
 
 Beside cargo's own no-op in the same tree, and the peers. Each round has a checkout of its own, so that no figure holds
 what a filesystem does about files that were just deleted.
@@ -27,7 +27,7 @@ VERBS: dict[str, tuple[str, ...]] = {
 
 def run(context: Context, name: str) -> dict[str, object]:
     """Measure one project; return its figures."""
-    kache = context.kache()
+    kache = context.kache(KACHE_WARM_START="1")
     others = peers.arms(context.work, context.base_env, seeding=True)[0] if context.peers else []
     arms: list[Arm] = [kache, *others]
     origin = context.checkout(context.project(name), "a")
