@@ -61,7 +61,6 @@ class BuildIntent:
         config: values of --config, in order.
         profile: of --profile or --release, else what the verb takes.
         target: of --target, as typed.
-        message_format: of --message-format, where it is one that changes what compilers print: `short`.
         takes_all: targets are chosen by flags: examples, tests, benches or all.
     """
 
@@ -72,7 +71,6 @@ class BuildIntent:
     config: tuple[bytes, ...] = field(default=())
     profile: bytes = b"dev"
     target: bytes | None = None
-    message_format: str = ""
     takes_all: bool = False
 
     @property
@@ -142,6 +140,5 @@ def read(argv: Sequence[bytes]) -> BuildIntent | None:
         config=tuple(config),
         profile=found.get(b"--profile") or (b"bench" if verb == b"bench" else b"dev"),
         target=found.get(b"--target"),
-        message_format="short" if b"short" in (found.get(b"--message-format") or b"") else "",
         takes_all=takes_all,
     )

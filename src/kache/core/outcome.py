@@ -121,7 +121,7 @@ class Reason(enum.StrEnum):
     HOST_CHANGED = "host-changed"
     """Compilers or other tools that a build script or a link finds are not those of then."""
     VARIABLES_DIFFER = "variables-differ"
-    """RUSTC_BOOTSTRAP, LIBRARY_PATH or another variable that cargo does not compare, or the format of messages."""
+    """RUSTC_BOOTSTRAP, LIBRARY_PATH or another variable that cargo does not compare."""
     OTHER_CARGO_HOME = "other-cargo-home"
     """It was made with another CARGO_HOME: cargo's own hash of it has that path in it, so cargo would rebuild it."""
     IN_USE = "in-use"

@@ -57,7 +57,6 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
             variables are in no hash of cargo's.
         steering: digest of variables that rustc and linkers go by and cargo does not compare.
         is_open: it read what cargo does not track.
-        message_format: that its messages were asked in, where it has any.
         cargo_home: of whoever compiled a package below it: cargo's hash of such a unit has its path in it.
     """
 
@@ -81,7 +80,6 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     runs: tuple[tuple[str, bytes], ...] = ()
     steering: bytes = b""
     is_open: bool = False
-    message_format: str | None = None
 
     @property
     def place(self) -> tuple[str, str]:

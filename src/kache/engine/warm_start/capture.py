@@ -44,7 +44,6 @@ class Place:
         cargo_home: cargo's.
         umask: cargo's.
         intent: kind of the build.
-        message_format: that it asked for.
         steering: `host.steering` of its environment.
         trusts_declarations: a build script of the checkout reads nothing but what it declares.
     """
@@ -56,7 +55,6 @@ class Place:
     cargo_home: bytes = b""
     umask: int = 0o022
     intent: str = ""
-    message_format: str = ""
     steering: bytes = b""
     trusts_declarations: bool = False
 
@@ -156,7 +154,6 @@ class Capture:
             raise FileNotFoundError(f"{entry.dep_info_name} is of another compile")
         files.append(self._text(dep_info, text))
         files += self._fingerprint_files(unit, roots)
-        has_messages = any("/output-" in file.path for file in files)
         externs, natives = self._keyed(trace)
         return Unit(
             directory=self._relative(self._fingerprint_dir(unit)),
@@ -178,7 +175,6 @@ class Capture:
             runs=self._runs_below(unit),
             steering=self._place.steering,
             is_open=trace.is_open or any(name.startswith(_OF_CHECKOUT) for name, _ in natives),
-            message_format=self._place.message_format if has_messages else None,
         )
 
     def _runs_below(self, unit: FoundUnit) -> tuple[tuple[str, bytes], ...]:

@@ -24,7 +24,6 @@ class Checkout:
         salt: of the digests of variables.
         target_dir: absolute.
         cargo_home: absolute.
-        message_format: that messages are asked in.
         steering: `host.steering` of cargo's environment.
         umask: cargo's.
         host: identity of the tools that build scripts and links find.
@@ -40,7 +39,6 @@ class Checkout:
     salt: bytes
     target_dir: bytes
     cargo_home: bytes
-    message_format: str
     steering: bytes
     umask: int
     host: bytes

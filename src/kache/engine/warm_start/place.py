@@ -156,7 +156,7 @@ class Placer:
             return Left(Reason.HOLDS_PATH)
         if unit.host and unit.host != here.host:
             return Left(Reason.HOST_CHANGED)
-        if unit.steering != here.steering or unit.message_format not in (None, here.message_format):
+        if unit.steering != here.steering:
             return Left(Reason.VARIABLES_DIFFER)
         return None
 

@@ -130,7 +130,6 @@ class WarmStart:
             salt=known.config.trust_domain.encode(),
             target_dir=found.target_dir,
             cargo_home=cargo_home_of(env),
-            message_format=known.intent.message_format,
             steering=host.steering(env),
             umask=umask,
             host=host.identity(env, self._digests),
@@ -215,7 +214,6 @@ class WarmStart:
                 cargo_home=cargo_home_of(env),
                 umask=known.umask,
                 intent=intent_.kind,
-                message_format=intent_.message_format,
                 steering=host.steering(env),
                 trusts_declarations=known.config.warm_start_scripts == "declared",
             )
