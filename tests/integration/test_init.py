@@ -237,6 +237,17 @@ def test_undo_keeps_what_was_changed_since(box: InitBox) -> None:
     assert completions.read_text() == "# my own\n"
 
 
+def test_undo_says_where_a_line_added_since_was_kept(box: InitBox) -> None:
+    STARTS["comments and tables"](box)
+    box.init("--yes")
+    box.config.write_text(box.config.read_text() + "offline = true\n")
+    done = box.init("--undo", "--yes")
+    assert done.returncode == 0
+    assert f"{box.config} was changed since: kache's line is out of it, the rest is left as it is" in done.stdout
+    assert "everything else that kache init changed is as it was before" in done.stdout
+    assert box.config.read_text() == COMMENTED + "offline = true\n"
+
+
 def test_a_wrapper_that_moved_is_repaired_and_undo_still_knows_the_first_state(box: InitBox) -> None:
     STARTS["comments and tables"](box)
     before = box.tree()

@@ -45,8 +45,13 @@ def make_directories(directory: Path) -> list[Path]:
     return absent
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes, mode: int | None = None) -> None:
     """Give a file new content; it is the old or the new one, whatever happens in between.
+
+    Args:
+        path: of the file; a symbolic link stays one.
+        content: all of it.
+        mode: its permissions; those it had, or the usual ones, when None.
 
     Raises:
         OSError: it cannot be written; the old one is still there.
@@ -64,6 +69,8 @@ def replace(path: Path, content: bytes) -> None:
             if (facts.st_uid, facts.st_gid) != (os.geteuid(), os.getegid()):
                 with contextlib.suppress(OSError):
                     os.chown(staged, facts.st_uid, facts.st_gid)
+        if mode is not None:
+            staged.chmod(mode)
         staged.replace(real)
     except BaseException:
         staged.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ neither changed nor, where it would steer kache, read.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from kache.reports.database import Window, last_build, reading
 from kache.reports.render.why_miss import to_text
 from kache.setup.checks.versions import find_launcher
 from kache.setup.finding import FAIL, OK, WARN, Finding, Surroundings
+from kache.setup.init.cargo_shim import real_cargo
 
 _TIMEOUT_S = 300
 # The wrapper may need these to be itself; every other KACHE_ variable would make the probe something else's test.
@@ -50,7 +50,8 @@ def probe(around: Surroundings, *, configured: bool = False) -> Finding:
     launcher = find_launcher()
     if launcher is None:
         return Finding(FAIL, "the probe needs the native launcher", fix="install kache with pip, pipx or uv tool")
-    if shutil.which("cargo", path=around.env.get("PATH")) is None:
+    cargo = real_cargo(around.env)
+    if cargo is None:
         return Finding(FAIL, "the probe needs cargo", fix="install a Rust toolchain")
     with tempfile.TemporaryDirectory(prefix="kache-probe-", ignore_cleanup_errors=True) as scratch:
         env = _environment(around.env, Path(scratch))
@@ -58,14 +59,14 @@ def probe(around: Surroundings, *, configured: bool = False) -> Finding:
             env.pop("CARGO_BUILD_RUSTC_WRAPPER", None)
             env["RUSTC_WRAPPER"] = str(launcher)
         try:
-            return _judge(env, Path(scratch))
+            return _judge(cargo, env, Path(scratch))
         finally:
             _stop_daemon(env)
 
 
-def _judge(env: Mapping[str, str], scratch: Path) -> Finding:
+def _judge(cargo: str, env: Mapping[str, str], scratch: Path) -> Finding:
     for checkout, more in (("one", {"KACHE_WARM_START": "1"}), ("two", {"KACHE_WARM_START": "0"})):
-        build = _build(scratch / checkout, {**env, **more})
+        build = _build(cargo, scratch / checkout, {**env, **more})
         if build.exit_code != 0:
             tail = "; ".join(build.stderr.strip().splitlines()[-3:])
             return Finding(FAIL, "the probe does not compile", tail, "see whether cargo build works without kache")
@@ -79,15 +80,15 @@ def _judge(env: Mapping[str, str], scratch: Path) -> Finding:
         misses = why_miss.collect(connection, None, only_last_build=True)
     hits = sum(counts.outcomes[name] for name in stats.HITS)
     if hits and not counts.outcomes["miss"] and counts.builds:
-        return _judge_warm_start(env, scratch)
+        return _judge_warm_start(cargo, env, scratch)
     return Finding(FAIL, "the second compile was no hit", to_text(misses, None, 0), "see the checks above")
 
 
-def _judge_warm_start(env: Mapping[str, str], scratch: Path) -> Finding:
+def _judge_warm_start(cargo: str, env: Mapping[str, str], scratch: Path) -> Finding:
     hit = "a tiny crate compiled in one checkout was a hit in another"
     if not socket_path(env).exists():
         return Finding(OK, f"{hit}; without a daemon nothing is put into a target beforehand")
-    build = _build(scratch / "three", {**env, "KACHE_WARM_START": "1"})
+    build = _build(cargo, scratch / "three", {**env, "KACHE_WARM_START": "1"})
     _flush(env)
     with reading(scratch / "cache") as connection:
         third = Window(build=last_build(connection) if connection is not None else "")
@@ -112,13 +113,13 @@ def _environment(env: Mapping[str, str], scratch: Path) -> dict[str, str]:
     }
 
 
-def _build(checkout: Path, env: Mapping[str, str]) -> _Build:
+def _build(cargo: str, checkout: Path, env: Mapping[str, str]) -> _Build:
     for name, text in _FILES.items():
         path = checkout / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     run = subprocess.run(
-        ["cargo", "build", "--offline"],
+        [cargo, "build", "--offline"],
         cwd=checkout,
         env={**env, "CARGO_TARGET_DIR": str(checkout / "target")},
         capture_output=True,

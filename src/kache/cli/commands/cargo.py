@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import time
@@ -23,6 +22,7 @@ from kache.engine.builds import Builds
 from kache.errors import ProgramMissingError, UsageError
 from kache.reports import stats
 from kache.reports.database import Window
+from kache.setup.init.cargo_shim import real_cargo
 from kache.setup.init.cargo_wrapper import is_kache, launcher_to_name
 
 DESCRIPTION = (
@@ -85,7 +85,7 @@ def _environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cargo(env: Mapping[str, str]) -> str:
-    found = shutil.which("cargo", path=env.get("PATH"))
+    found = real_cargo(env)
     if found is None:
         raise ProgramMissingError(
             "cargo was not found", why="PATH has no program of that name", fix="install Rust, or mend PATH"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TextIO
 
@@ -14,6 +15,7 @@ from kache.cli.parser import Examples
 from kache.cli.session import Session
 from kache.errors import KacheError, UsageError
 from kache.setup.finding import FAIL, Finding, Surroundings
+from kache.setup.init import cargo_shim, git_hooks
 from kache.setup.init import plan as planning
 from kache.setup.init.cargo_wrapper import launcher_to_name
 from kache.setup.init.plan import Plan
@@ -23,12 +25,15 @@ from kache.setup.init.step import State, Wishes
 DESCRIPTION = (
     "Set kache up for this user: name it in cargo's configuration, have the daemon started at login, install\n"
     "completions for the login shell. The plan is shown first; the end is a probe that compiles a tiny crate twice.\n"
-    "A second run changes nothing, or repairs what is broken. --undo puts every file back as it was."
+    "A second run changes nothing, or repairs what is broken. --undo puts every file back as it was.\n\n"
+    "  --cargo-shim  a `cargo` for your PATH that runs the real one by `kache cargo`\n"
+    "  --git-hooks   in the repository here: after checkout, merge and rebase, fetch what the next build will want"
 )
 EXAMPLES: Examples = (
     ("kache init", "show the plan, ask, apply it"),
     ("kache init --yes", "without a question, for scripts and CI"),
     ("kache init --check", "change nothing; exit code 1 if something would change"),
+    ("kache init --git-hooks", "and hooks in the repository here, beside those it has"),
     ("kache init --undo", "take everything back"),
 )
 _WIDTH = 15
@@ -50,6 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--no-service", action="store_true", help="no login service: the first compile starts the daemon"
     )
     parser.add_argument("--no-completions", action="store_true", help="no completions for the shell")
+    parser.add_argument("--cargo-shim", action="store_true", help="also a cargo for PATH that runs kache cargo")
+    parser.add_argument("--git-hooks", action="store_true", help="also hooks in the git repository here")
     parser.add_argument("--no-probe", action="store_true", help="do not compile a tiny crate at the end")
 
 
@@ -58,7 +65,8 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     session.warn_of_config_problems()
     wishes = _wishes(args, session)
     if args.undo:
-        if args.no_service or args.no_completions or args.no_probe or args.replace_wrapper:
+        others = (args.no_service, args.no_completions, args.no_probe, args.replace_wrapper)
+        if any(others) or args.cargo_shim or args.git_hooks:
             raise UsageError("--undo takes everything back; it goes with --yes alone")
         return _undo(args, wishes, session)
     plan = planning.make(wishes)
@@ -79,6 +87,10 @@ def run(args: argparse.Namespace, session: Session) -> Result:
 def _wishes(args: argparse.Namespace, session: Session) -> Wishes:
     from kache.cli import completions
 
+    earlier = {note.path for note in Record.load(session.env).notes}  # what an earlier run made is kept in order
+    bare = Wishes(session.env, session.cwd, session.config, None)
+    hooks = git_hooks.directory_of(bare)
+    has_hooks = not isinstance(hooks, str) and any(str(hooks / name) in earlier for name in git_hooks.HOOKS)
     return Wishes(
         env=session.env,
         cwd=session.cwd,
@@ -86,6 +98,8 @@ def _wishes(args: argparse.Namespace, session: Session) -> Wishes:
         launcher=launcher_to_name(session.env),
         service=not args.no_service,
         completions={} if args.no_completions else completions.MAKERS,
+        cargo_shim=args.cargo_shim or os.path.realpath(cargo_shim.place(session.env)) in earlier,
+        git_hooks=args.git_hooks or has_hooks,
     )
 
 
@@ -140,7 +154,7 @@ def _start_daemon(wishes: Wishes) -> str:
 def _undo(args: argparse.Namespace, wishes: Wishes, session: Session) -> Result:
     record = Record.load(wishes.env)
     files = [note.path for note in record.notes]
-    data = {"files": files, "service": record.service, "left": []}
+    data = {"files": files, "service": record.service, "left": [], "kept": []}
     if record.is_empty:
         return Result(data, "nothing to undo: kache init has changed nothing here")
     say("\n".join(["kache init --undo would put back:", *(f"  {path}" for path in files)]))
@@ -148,9 +162,10 @@ def _undo(args: argparse.Namespace, wishes: Wishes, session: Session) -> Result:
         return Result(data, "nothing changed", exit_code=1)
     left = planning.take_back(record, wishes)
     stopped = "" if record.service else _stop_daemon(wishes)
-    lines = [*left, f"everything {'else ' if left else ''}that kache init changed is as it was before{stopped}"]
+    told = [*left, *record.kept]
+    lines = [*told, f"everything {'else ' if told else ''}that kache init changed is as it was before{stopped}"]
     lines.append(f"the store stays in {wishes.config.cache_dir}; kache purge empties it")
-    return Result({**data, "left": left}, "\n".join(lines), exit_code=1 if left else 0)
+    return Result({**data, "left": left, "kept": record.kept}, "\n".join(lines), exit_code=1 if left else 0)
 
 
 def _stop_daemon(wishes: Wishes) -> str:

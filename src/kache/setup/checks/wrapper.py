@@ -11,7 +11,7 @@ from kache.cargo import configuration
 from kache.cargo.configuration import Found
 from kache.errors import CargoConfigError
 from kache.setup.finding import FAIL, OK, WARN, Finding, Surroundings
-from kache.setup.init import cargo_wrapper, plan
+from kache.setup.init import cargo_shim, cargo_wrapper, plan
 from kache.setup.init.step import State, Wishes
 
 _UNUSED = "every compile runs without the cache, and nothing says so"
@@ -29,6 +29,9 @@ def check(around: Surroundings) -> list[Finding]:
 
 def _first(found: list[Found], around: Surroundings) -> Finding:
     if not found:
+        shim = next(cargo_shim.cargos(around.env), "")
+        if shim and cargo_shim.is_shim(shim):
+            return Finding(OK, f"cargo is kache's shim ({shim}), which needs no wrapper")
         fix = "kache init, or RUSTC_WRAPPER=kache in the environment"
         return Finding(WARN, "cargo calls no wrapper here: kache is silently unused", _UNUSED, fix, _init(around))
     first = found[0]

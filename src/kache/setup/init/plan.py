@@ -10,7 +10,7 @@ from pathlib import Path
 from kache.config.paths import home_dir
 from kache.errors import KacheError, SetupBlockedError, SetupFailedError
 from kache.setup import login_service
-from kache.setup.init import cargo_wrapper, completions, service
+from kache.setup.init import cargo_shim, cargo_wrapper, completions, git_hooks, service
 from kache.setup.init.record import Record, undo
 from kache.setup.init.step import State, Step, Wishes
 
@@ -45,8 +45,12 @@ def make(wishes: Wishes) -> Plan:
         SetupBlockedError: the home directory is somebody else's.
     """
     warnings = _look_at_user(wishes)
-    steps = (cargo_wrapper.plan(wishes), service.plan(wishes), completions.plan(wishes))
-    return Plan(steps, (*warnings, *(warning for step in steps for warning in step.warnings)))
+    steps = [cargo_wrapper.plan(wishes), service.plan(wishes), completions.plan(wishes)]
+    if wishes.cargo_shim:
+        steps.append(cargo_shim.plan(wishes))
+    if wishes.git_hooks:
+        steps.append(git_hooks.plan(wishes))
+    return Plan(tuple(steps), (*warnings, *(warning for step in steps for warning in step.warnings)))
 
 
 def apply(steps: Sequence[Step], wishes: Wishes) -> None:

@@ -56,12 +56,14 @@ class Record:
         notes: files, in the order they were first written.
         directories: those that were made, in that order.
         service: the login service that was installed, empty for none.
+        kept: what was found beside our keys when they were taken back, and left; of this process alone.
     """
 
     directory: Path
     notes: list[Note] = field(default_factory=list)
     directories: list[str] = field(default_factory=list)
     service: str = ""
+    kept: list[str] = field(default_factory=list)
 
     @classmethod
     def load(cls, env: Mapping[str, str]) -> Record:
@@ -103,7 +105,7 @@ class Record:
         note = self._note(real, write)
         self.save()
         self._made(real.parent)
-        files.replace(real, write.content)
+        files.replace(real, write.content, write.mode)
         note.written = _hash(write.content)
         self.save()
 
@@ -127,6 +129,8 @@ class Record:
                 _put_back(path, backup)
             elif note.key:
                 left = _without_key(note, path, content)
+                if left != (b"" if backup is None else backup.read_bytes()):
+                    self.kept.append(f"{path} was changed since: kache's line is out of it, the rest is left as it is")
                 if left or backup is not None:
                     files.replace(path, left)
                 else:
@@ -173,6 +177,13 @@ class Record:
         }
         files.replace(self.directory / "init.json", json.dumps(document, indent=1).encode() + b"\n")
 
+    def _free_name(self, name: str) -> str:
+        """A name for a backup, which takes no other's place."""
+        number = len(self.notes)
+        while (self.directory / f"{number}-{name}").exists():
+            number += 1
+        return f"{number}-{name}"
+
     def _made(self, directory: Path) -> None:
         self.note_directories(files.make_directories(directory))
 
@@ -192,7 +203,7 @@ class Record:
             note.table, note.key, note.value = write.key.table, write.key.name, write.key.value
             note.before = None if original is None else _value(original, note)
         if original is not None:
-            note.backup = note.backup or f"{len(self.notes)}-{path.name}"
+            note.backup = note.backup or self._free_name(path.name)
             (self.directory / note.backup).write_bytes(original)
             if content == original:
                 with contextlib.suppress(OSError):

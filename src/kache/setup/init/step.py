@@ -33,11 +33,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A file a step writes; `key` where only that key is ours."""
+    """A file a step writes; `key` where only that key is ours, `mode` where it must be that."""
 
     path: Path
     content: bytes
     key: Key | None = None
+    mode: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ class Wishes:
         launcher: the program cargo shall call, None if there is none.
         service: a login service is wanted.
         completions: a shell's name -> its completion script; empty when none are wanted.
+        cargo_shim: a `cargo` that runs the real one by `kache cargo` is wanted.
+        git_hooks: hooks in the repository here are wanted.
     """
 
     env: Mapping[str, str]
@@ -98,6 +101,8 @@ class Wishes:
     launcher: Path | None
     service: bool = True
     completions: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    cargo_shim: bool = False
+    git_hooks: bool = False
 
     @property
     def in_ci(self) -> bool:
