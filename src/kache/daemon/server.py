@@ -21,7 +21,7 @@ from kache import __version__
 from kache.config import paths
 from kache.config.load import Config
 from kache.daemon.connection import Connection
-from kache.daemon.services import capture, edit_states, flush, idle_exit, self_restart, store_care, upload
+from kache.daemon.services import capture, edit_states, flush, idle_exit, learn, self_restart, store_care, upload
 from kache.daemon.transfers import Transfers
 from kache.engine.builds import Build
 from kache.engine.engine import Engine
@@ -121,6 +121,7 @@ class Server:
             while self.engine.pending:
                 await asyncio.sleep(0.005)
             await capture.once(self)
+            await learn.once(self)
             await self.in_thread(self.engine.flush)
             return {"ok": True}
         if op == "seed":
@@ -163,7 +164,7 @@ class Server:
     async def serve(self, listener: socket.socket) -> None:
         """Answer until stopped, then drain."""
         server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener)
-        jobs = (flush, store_care, capture, edit_states, idle_exit, self_restart, upload)
+        jobs = (flush, store_care, capture, learn, edit_states, idle_exit, self_restart, upload)
         services = [self.loop.create_task(job.run(self)) for job in jobs]
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop)

@@ -35,6 +35,7 @@ from kache.engine.edits import Edits, correct_dep_info, inputs_read
 from kache.engine.in_place_linkers import InPlaceLinkers
 from kache.engine.kept_toolchains import KeptToolchains
 from kache.engine.lookup import Lookup, trace_of
+from kache.engine.prefetch.learning import Learning
 from kache.engine.preparation import Preparation
 from kache.engine.record import Moments, NotStoredError, Recorder, at_end, identity_of, labelled
 from kache.engine.requests import Announcement, environment
@@ -78,6 +79,7 @@ class Engine:
         self._clock_path = os.fsencode(cache_dir / CLOCK_NAME)
         self._builds = Builds()
         self._lookup = Lookup(store, self.digests, self._is_pending)
+        self.learning = Learning(store, self._lookup.toolchains, is_on=outlives_builds)
         self._recorder = Recorder(store, self.digests, MacroTraits(self.digests), self._in_place_linkers)
         self._edits = Edits(store)
         self.edit_states = EditStates()
@@ -146,7 +148,7 @@ class Engine:
         self._verification.consider(call.request, call.build, found.entry, self.config(call).verify)
         self._add_event(
             call,
-            found.outcome,
+            self.learning.note(call, found.entry, found.outcome),
             crate_name=found.entry.crate_name,
             unit_kind=found.entry.unit_kind,
             compile_ms=found.entry.compile_ms,
@@ -295,6 +297,7 @@ class Engine:
                 raise NotStoredError(Reason.INCREMENTAL_EXTERN)
             stored = self._recorder.record(missed, done, compile_.around, send_to=self._send_to(compile_))
             self.preparation.note(compile_.call.build, stored[0])
+            self.learning.note(compile_.call, stored[0], outcome)
         except NotStoredError as error:
             reason = error.reason
             log.info("not stored %s: %s %s", missed.call.crate_name, error.reason, error.detail)

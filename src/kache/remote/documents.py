@@ -1,6 +1,6 @@
-"""The bodies of signed documents: path sets and entry manifests. Pure.
+"""The bodies of signed documents: path sets, entry manifests and build manifests. Pure.
 
-    body = zstd(msgpack(PathSet or EntryManifest))
+    body = zstd(msgpack(PathSet, EntryManifest or BuildManifest))
 
 Structs encode as arrays: fields may be appended with a default, never moved or removed. Everything is bounded and
 checked when it is read, although it is signed: a trusted writer may have been taken over.
@@ -15,6 +15,7 @@ import msgspec
 
 from kache.core.digest import Digest
 from kache.core.entry import Entry, InputKind, MemoInput
+from kache.core.usage import BuildRecord
 from kache.errors import RemoteObjectError
 from kache.remote import compression
 
@@ -28,6 +29,8 @@ MAX_PACK_BYTES = 4 << 30
 MAX_BLOB_BYTES = 8 << 30
 """Size limit of a member of a ustar archive."""
 MAX_NAME_BYTES = 255
+MAX_UNITS = 50_000
+MAX_MS = 1 << 40
 _DIGEST_BYTES = 32
 _ENV_VALUE = re.compile(rb"^(# env-dep:[^=\n]*)=.*$", re.MULTILINE)
 
@@ -73,6 +76,20 @@ class EntryManifest(msgspec.Struct, frozen=True, array_like=True):
     writer: str
 
 
+class BuildManifest(msgspec.Struct, frozen=True, array_like=True):
+    """Which entries a build used, in which order: what prefetches plan with, and what gc keeps.
+
+    Attributes:
+        record: of the build; without a score.
+        created_s: when it was sent, by the writer's clock, s since the Unix epoch.
+        writer: version of the kache that wrote it.
+    """
+
+    record: BuildRecord
+    created_s: int
+    writer: str
+
+
 def path_set(inputs: tuple[MemoInput, ...]) -> PathSet:
     """What of a memo is sent."""
     forms = (
@@ -87,7 +104,7 @@ def blanked(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, dep_info=_ENV_VALUE.sub(rb"\1=", entry.dep_info))
 
 
-def encode(document: PathSet | EntryManifest) -> bytes:
+def encode(document: PathSet | EntryManifest | BuildManifest) -> bytes:
     """A body."""
     return compression.compress(msgspec.msgpack.encode(document))
 
@@ -131,6 +148,37 @@ def decode_manifest(body: bytes) -> EntryManifest:
     if len({artifact.name for artifact in artifacts} | {found.entry.dep_info_name}) != len(artifacts) + 1:
         raise RemoteObjectError("a manifest names a file twice")
     return found
+
+
+def decode_build(body: bytes) -> BuildManifest:
+    """Read a build manifest.
+
+    Raises:
+        RemoteObjectError: it is not one, or beyond a bound.
+    """
+    found = _decode(body, BuildManifest)
+    demand_sane(found.record)
+    return found
+
+
+def demand_sane(record: BuildRecord) -> None:
+    """What a record says must be possible.
+
+    Raises:
+        RemoteObjectError: it is not.
+    """
+    count = len(record.units)
+    if count > MAX_UNITS or len(record.id) != _DIGEST_BYTES or len(record.intent.workspace) != _DIGEST_BYTES:
+        raise RemoteObjectError("a build manifest names too many units, or has no possible id")
+    for unit in record.units:
+        if (
+            len(unit.key) != _DIGEST_BYTES
+            or not 0 <= unit.size_bytes < MAX_BLOB_BYTES
+            or not 0 <= unit.compile_ms < MAX_MS
+            or not 0 <= unit.need_ms < MAX_MS
+            or any(not 0 <= at < count for at in unit.waits)
+        ):
+            raise RemoteObjectError("a unit of a build manifest has no possible key, size, time or dependency")
 
 
 def _decode(body: bytes, kind: type[T]) -> T:

@@ -12,9 +12,11 @@ from kache.core.digest import Digest
 from kache.errors import RemoteObjectError
 from kache.remote import documents, layout
 from kache.remote.backend import Backend
-from kache.remote.documents import MAX_DOCUMENT_BYTES, EntryManifest, PathSet
-from kache.remote.layout import MAX_SLOTS, Kind
+from kache.remote.documents import MAX_DOCUMENT_BYTES, BuildManifest, EntryManifest, PathSet
+from kache.remote.layout import MAX_SLOTS, BuildName, Kind
 from kache.remote.trust import SecretKey, Trusted
+
+_MAX_LISTED = 5_000
 
 
 class Published(enum.StrEnum):
@@ -91,6 +93,49 @@ async def publish(backend: Backend, secret: SecretKey, trusted: Trusted, what: P
         outcome = Published.PRESENT if same else Published.DIFFERS
     await _publish_memo(backend, secret, trusted, what)
     return outcome
+
+
+async def publish_build(backend: Backend, secret: SecretKey, name: BuildName, manifest: BuildManifest) -> Published:
+    """Send a build manifest; one of the same name stays.
+
+    Raises:
+        RemoteError: the remote cannot be asked.
+    """
+    document = secret.sign(Kind.BUILDS, layout.build_subject(name), documents.encode(manifest))
+    created = await backend.create(layout.build_name(name), document)
+    return Published.STORED if created else Published.PRESENT
+
+
+async def newest_builds(backend: Backend, scope: Digest, limit: int) -> list[BuildName]:
+    """Names of the last builds of a scope, the newest first.
+
+    Raises:
+        RemoteError: the remote cannot be asked.
+    """
+    found = []
+    async for item in backend.list(layout.builds_of(scope)):
+        name = layout.parse_build(item.name)
+        if name is not None and name.scope == scope:
+            found.append(name)
+            if len(found) >= _MAX_LISTED:  # a bucket lists them in order; a directory in any
+                break
+    return sorted(found, key=lambda name: -name.at_s)[:limit]
+
+
+async def build(backend: Backend, trusted: Trusted, name: BuildName) -> BuildManifest | None:
+    """A build manifest; None if there is none.
+
+    Raises:
+        RemoteObjectError: it cannot be trusted or read, or is another build's.
+        RemoteError: the remote cannot be asked.
+    """
+    document = await backend.get(layout.build_name(name), MAX_DOCUMENT_BYTES)
+    if document is None:
+        return None
+    found = documents.decode_build(trusted.body(Kind.BUILDS, layout.build_subject(name), document))
+    if (found.record.id, found.record.at_s) != (name.record, name.at_s):
+        raise RemoteObjectError("a build manifest is another build's")
+    return found
 
 
 async def _publish_memo(backend: Backend, secret: SecretKey, trusted: Trusted, what: Publication) -> None:

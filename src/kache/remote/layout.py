@@ -3,6 +3,7 @@
 v1/memos/ab/<locator>/<slot>    signed document, `documents.PathSet`
 v1/entries/ab/<name>            signed document, `documents.EntryManifest`
 v1/packs/ab/<digest>.tar.zst    the blobs of one entry, `pack`
+v1/builds/ab/<scope>/<age>-<id> signed document, `documents.BuildManifest`; age counts down, so the newest are first
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ VERSION = "v1"
 MAX_SLOTS = 8
 PACK_SUFFIX = ".tar.zst"
 _DIGEST_CHARS = 64
+_LAST_S = 9_999_999_999
+"""A second that builds count down from, in ten digits: some 250 years from now."""
+_AGE_CHARS = 10
 
 
 class Kind:
@@ -23,6 +27,8 @@ class Kind:
     MEMOS = "memos"
     ENTRIES = "entries"
     PACKS = "packs"
+    BUILDS = "builds"
+    """Their names are longer: `parse_build`."""
 
 
 KINDS = (Kind.MEMOS, Kind.ENTRIES, Kind.PACKS)
@@ -34,6 +40,14 @@ class ObjectName(NamedTuple):
     kind: str
     digest: Digest
     slot: int = 0
+
+
+class BuildName(NamedTuple):
+    """What the name of a build manifest says: whose builds, when it began (s since the Unix epoch), which record."""
+
+    scope: Digest
+    at_s: int
+    record: Digest
 
 
 def locator(domain: str, weak_key: Digest, source: Digest) -> Digest:
@@ -61,6 +75,38 @@ def pack_name(digest: Digest) -> str:
     return _below(Kind.PACKS, digest) + PACK_SUFFIX
 
 
+def build_scope(domain: str, workspace: Digest, namespace: str = "") -> Digest:
+    """Where the manifests of a workspace's builds are."""
+    return hash_parts([b"builds", domain.encode(), workspace, namespace.encode()])
+
+
+def build_name(name: BuildName) -> str:
+    """Name of a build manifest: in a listing the newest come first."""
+    age = _LAST_S - min(max(name.at_s, 0), _LAST_S)
+    return f"{builds_of(name.scope)}{age:0{_AGE_CHARS}}-{name.record.hex()}"
+
+
+def build_subject(name: BuildName) -> Digest:
+    """What the signature of a build manifest is for: all that its name says."""
+    return hash_parts([b"build", name.scope, str(name.at_s).encode(), name.record])
+
+
+def builds_of(scope: Digest) -> str:
+    """What all names of a scope start with."""
+    return f"{_below(Kind.BUILDS, scope)}/"
+
+
+def parse_build(name: str) -> BuildName | None:
+    """Read the name of a build manifest back; None if it is none of ours."""
+    parts = name.split("/")
+    if len(parts) != 5 or parts[:2] != [VERSION, Kind.BUILDS] or not _is_digest(parts[3]) or parts[3][:2] != parts[2]:
+        return None
+    age, hyphen, record = parts[4].partition("-")
+    if not hyphen or not _is_digest(record) or len(age) != _AGE_CHARS or age.strip("0123456789"):
+        return None
+    return BuildName(bytes.fromhex(parts[3]), _LAST_S - int(age), bytes.fromhex(record))
+
+
 def directory(kind: str) -> str:
     """What all names of a kind start with."""
     return f"{VERSION}/{kind}/"
@@ -83,9 +129,13 @@ def parse(name: str) -> ObjectName | None:
         if not rest.endswith(PACK_SUFFIX):
             return None
         rest = rest.removesuffix(PACK_SUFFIX)
-    if len(rest) != _DIGEST_CHARS or rest[:2] != fan or rest.strip("0123456789abcdef"):
+    if not _is_digest(rest) or rest[:2] != fan:
         return None
     return ObjectName(kind, bytes.fromhex(rest), slot)
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == _DIGEST_CHARS and not text.strip("0123456789abcdef")
 
 
 def _below(kind: str, digest: Digest) -> str:

@@ -26,6 +26,7 @@ from kache.store import (
 )
 from kache.store.audit import AuditReport
 from kache.store.blobs import Blobs
+from kache.store.build_records import BuildRecords
 from kache.store.collect import GcReport
 from kache.store.index import Index
 from kache.store.lookup import Lookup
@@ -68,6 +69,7 @@ class LocalStore:
         self._lookup = Lookup(index)
         self._verifier = verify.Verifier(index, blobs)
         self.uploads = UploadQueue(index)
+        self.records = BuildRecords(index)
 
     @classmethod
     def open(cls, cache_dir: Path, *, create: bool = True) -> LocalStore:

@@ -59,7 +59,19 @@ _REMOTE = (
 
 _OBSERVATIONS = ("""ALTER TABLE memos ADD COLUMN notes_id INTEGER""",)
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS, _REMOTE, _OBSERVATIONS)
+_USAGE = (
+    # What builds used, for plans of what the next will need (kache.store.build_records).
+    """CREATE TABLE build_records(
+        id BLOB PRIMARY KEY, workspace BLOB NOT NULL, at_ns INTEGER NOT NULL, is_whole INTEGER NOT NULL,
+        body BLOB NOT NULL)""",
+    """CREATE INDEX build_records_workspace ON build_records(workspace, at_ns)""",
+    """CREATE TABLE brought(key BLOB PRIMARY KEY, at_ns INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE plan_scores(
+        id INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, workspace BLOB NOT NULL, build TEXT NOT NULL,
+        body BLOB NOT NULL)""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS, _REMOTE, _OBSERVATIONS, _USAGE)
 """Step n leads from schema n to schema n + 1."""
 SCHEMA_VERSION = len(STEPS)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kache import __version__
 from kache.core.entry import Entry, InputMemo
+from kache.engine.transfer import manifests
 from kache.engine.transfer.policy import source_of
 from kache.engine.transfer.remotes import Remote
 from kache.errors import BlobBrokenError, KacheError, RemoteError, RemoteObjectError, StoreError
@@ -89,8 +90,10 @@ class RemoteWrites:
         try:
             # Of the index: a queued upload is seen here before memory has learnt of its commit.
             found = self._store.committed(key)
-            if found is None or remote.secret is None:
+            if remote.secret is None:
                 outcome = GONE
+            elif found is None:
+                outcome = await self._send_build(remote, remote.secret, key)
             else:
                 entry = found[0]
                 outcome = await self._send(remote, remote.secret, *found)
@@ -130,6 +133,11 @@ class RemoteWrites:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+    async def _send_build(self, remote: Remote, secret: SecretKey, record_id: bytes) -> str:
+        """Send what a build used, if it is one's id that waits in the queue."""
+        record = self._store.records.one(record_id)
+        return GONE if record is None else str(await manifests.send(remote, secret, record))
 
     def _packed(self, entry: Entry, memo: InputMemo, path: Path) -> EntryManifest:
         members = members_of(entry)

@@ -1,0 +1,138 @@
+"""What builds use is recorded, and kept in the remote as signed build manifests."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+from pathlib import Path
+
+from kache.config.load import load
+from kache.core.usage import BuildRecord
+from kache.engine.transfer import manifests
+from kache.engine.transfer.remotes import open_one
+from kache.store import build_records
+from tests.support.machines import Machines, pushed
+from tests.support.projects import chain, everything
+from tests.support.sandbox import KACHE, Sandbox
+
+
+def test_a_build_leaves_a_record_of_its_units_in_order_of_need(machines: Machines) -> None:
+    """Guards learning: which units, in which order, what waited on what, and for what kind of build."""
+    box = machines.writer()
+    project = box.checkout("a", everything())
+    project.build()
+    (record,) = records(box)
+    assert record.is_whole and record.intent.command == "build" and record.intent.profile == "dev"
+    assert record.intent.lockfile and record.intent.toolchain and record.intent.workspace
+    by_name = {unit.crate_name: at for at, unit in enumerate(record.units)}
+    assert set(by_name) == {"macros", "build_script_build", "generated", "both", "app"}
+    assert {unit.outcome for unit in record.units} == {"miss"}
+    app = record.units[by_name["app"]]
+    assert app.waits and all(at < by_name["app"] for at in app.waits)
+    assert by_name["build_script_build"] in record.units[by_name["generated"]].waits
+    assert [unit.need_ms for unit in record.units] == sorted(unit.need_ms for unit in record.units)
+    assert all(unit.size_bytes and unit.source and unit.origin for unit in record.units)
+    # The same again is the same record; another kind of build is another.
+    project.clean().build()
+    assert [each.id for each in records(box)] == [record.id]
+    project.clean().cargo("check")
+    assert {each.intent.command for each in records(box)} == {"build", "check"}
+
+
+def test_an_edited_source_changes_its_units_and_no_others(machines: Machines) -> None:
+    """Guards what plans go by: which units can still be what they were."""
+    box = machines.writer()
+    project = box.checkout("a", chain())
+    project.build()
+    project.edit("mid/src/lib.rs", "leaf::", "leaf:: ")
+    project.clean().build()
+    new, old = records(box)
+    before, after = ({unit.crate_name: unit for unit in each.units} for each in (old, new))
+    assert {name for name in after if after[name].source != before[name].source} == {"mid"}
+    assert {name for name in after if after[name].key != before[name].key} == {"mid", "app"}
+
+
+def test_features_and_branch_are_part_of_the_intent(machines: Machines) -> None:
+    """Guards that builds which want other units are told apart, and that a job's name is known."""
+    box = machines.writer()
+    project = box.checkout("a", chain())
+    (project.path / ".git").mkdir()
+    (project.path / ".git" / "HEAD").write_text("ref: refs/heads/work/one\n")
+    project.cargo("build", "-p", "leaf", "--no-default-features", env={"GITHUB_JOB": "linux"})
+    (record,) = records(box)
+    assert record.intent.features == ("-*", "@leaf")
+    assert (record.intent.branch, record.intent.job) == ("work/one", "linux")
+
+
+def test_whole_builds_go_to_the_remote_and_are_believed_by_those_who_trust_the_writer(in_s3: Machines) -> None:
+    """Guards build manifests: signed, found by workspace, newest first, and nobody else's."""
+    writer, reader = in_s3.pair()
+    project = writer.checkout("a", chain())
+    project.build()
+    pushed(writer)
+    (record,) = records(writer)
+    assert fetched(reader, record) == [record]
+    stranger = in_s3.reader()
+    assert fetched(stranger, record) == []
+    # Nothing that says where it was built.
+    assert str(writer.root).encode() not in build_records._encoder.encode(record)
+
+
+def test_save_manifest_sends_now_and_names(machines: Machines) -> None:
+    """Guards the last step of a CI job."""
+    box = machines.writer()
+    project = box.checkout("a", chain())
+    project.build()
+    done = box_in(box, project.path, "save-manifest", "--manifest-key", "main-linux", "--json")
+    assert '"units": 3' in done
+    (record,) = records(box)
+    names = {each.name for each in fetched(box, record)}
+    assert "main-linux" in names
+    assert box_in(box, project.path, "save-manifest", "--namespace", "other").startswith("sent what 1 build used")
+    assert fetched(box, record, namespace="other") == [record]
+
+
+def test_save_manifest_says_what_is_missing(machines: Machines) -> None:
+    """Guards its errors: no workspace, no build, nothing to sign with."""
+    box = machines.writer()
+    assert "this is no cargo workspace" in box_in(box, box.root, "save-manifest")
+    project = box.checkout("a", chain())
+    assert "no build of this workspace was recorded" in box_in(box, project.path, "save-manifest")
+    other = machines.reader(box)
+    assert "nothing may be sent from here" in box_in(other, project.path, "save-manifest")
+
+
+def test_a_damaged_record_is_left_out(machines: Machines) -> None:
+    """Guards against rows of a broken disk."""
+    box = machines.writer()
+    project = box.checkout("a", chain())
+    project.build()
+    assert len(records(box)) == 1
+    box.stop()
+    with sqlite3.connect(box.index) as connection:
+        connection.execute("UPDATE build_records SET body = substr(body, 1, 20)")
+    assert records(box) == []
+    project.clean().build().expect(hits=3)
+
+
+def records(box: Sandbox) -> list[BuildRecord]:
+    """Of a box, the newest first."""
+    box.settle()
+    with sqlite3.connect(box.index) as connection:
+        return build_records.decode(connection.execute("SELECT body FROM build_records ORDER BY at_ns DESC").fetchall())
+
+
+def fetched(box: Sandbox, like: BuildRecord, namespace: str = "") -> list[BuildRecord]:
+    """What a machine finds in the remote for the workspace of a record."""
+    env = box.env()
+    remote = open_one(load(env, None), env)
+    return asyncio.run(manifests.newest(remote, like.intent.workspace, namespace))
+
+
+def box_in(box: Sandbox, directory: Path, *words: str) -> str:
+    """What a command says, run in a directory."""
+    done = subprocess.run(
+        [KACHE, *words], cwd=directory, env=box.env(), capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout + done.stderr
