@@ -12,7 +12,8 @@ from kache.core.usage import BuildRecord
 from kache.engine.transfer import manifests
 from kache.engine.transfer.remotes import open_one
 from kache.store import build_records
-from tests.support.machines import Machines, pushed
+from tests.support import processes
+from tests.support.machines import Machines
 from tests.support.projects import chain, everything
 from tests.support.sandbox import KACHE, Sandbox
 
@@ -70,8 +71,8 @@ def test_whole_builds_go_to_the_remote_and_are_believed_by_those_who_trust_the_w
     writer, reader = in_s3.pair()
     project = writer.checkout("a", chain())
     project.build()
-    pushed(writer)
     (record,) = records(writer)
+    processes.until(lambda: fetched(writer, record) == [record], limit_s=60, what="the manifest is sent")
     assert fetched(reader, record) == [record]
     stranger = in_s3.reader()
     assert fetched(stranger, record) == []

@@ -12,6 +12,9 @@ from kache.reports.render.text import human_bytes, human_duration, plural
 GETS = ("hit", "absent", "slower", "failed", "refused")
 PUTS = ("stored", "present", "differs", "failed", "refused", "gone")
 
+_WAITING = "SELECT count(*) FROM uploads WHERE key NOT IN (SELECT id FROM build_records)"
+"""Entries; manifests of builds wait in the same queue."""
+
 
 @dataclass(slots=True)
 class Transfers:
@@ -74,7 +77,7 @@ def collect(connection: sqlite3.Connection | None, window: Window | None = None)
             found.puts[outcome] = count
             found.put_requests += requests
             found.sent_bytes += size
-    found.waiting = int(connection.execute("SELECT count(*) FROM uploads").fetchone()[0])
+    found.waiting = int(connection.execute(_WAITING).fetchone()[0])
     unused = connection.execute(
         "SELECT count(*), coalesce(sum(received), 0) FROM"
         f" (SELECT key, bytes AS received FROM transfers WHERE direction = 'get' AND outcome = 'hit' AND {condition})"
@@ -120,4 +123,4 @@ def to_lines(found: Transfers) -> list[str]:
 
 
 def _has_table(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'transfers'").fetchone() is not None
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'build_records'").fetchone() is not None

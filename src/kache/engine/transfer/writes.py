@@ -118,8 +118,9 @@ class RemoteWrites:
                 remote.place,
             )
         sent = remote.bulk.sent_bytes - before
-        compile_ms = entry.compile_ms if entry is not None else 0
-        self.transfers.append(Transfer(time.time_ns(), "", "put", str(outcome), key, 3, sent, 0, compile_ms))
+        if entry is not None or outcome == GONE:
+            compile_ms = entry.compile_ms if entry is not None else 0
+            self.transfers.append(Transfer(time.time_ns(), "", "put", str(outcome), key, 3, sent, 0, compile_ms))
         return str(outcome)
 
     async def _send(self, remote: Remote, secret: SecretKey, entry: Entry, memo: InputMemo) -> str:
