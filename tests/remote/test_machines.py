@@ -20,9 +20,9 @@ def shared(request: pytest.FixtureRequest) -> Machines:
     return found
 
 
-def test_a_second_machine_compiles_nothing_and_has_the_same_bytes(shared: Machines) -> None:
+def test_a_second_machine_compiles_nothing_and_has_the_same_bytes(everywhere: Machines) -> None:
     """Guards the main job: what CI compiled, nobody compiles again, and every byte is rustc's own."""
-    writer, reader = shared.pair()
+    writer, reader = everywhere.pair()
     cold = writer.checkout("a", everything())
     cold.build().expect(misses="macros build_script_build generated both app", hits=0)
     pushed(writer)

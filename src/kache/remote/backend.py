@@ -19,6 +19,7 @@ from obstore import exceptions, store
 
 from kache.config.remote import RemotePlace
 from kache.errors import RemoteDeniedError, RemoteError, RemoteObjectError, RemoteUnreachableError
+from kache.remote import answers
 from kache.remote.credentials import aws_credentials
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ condition."""
 _PART_BYTES = 8 << 20
 _PARTS_AT_ONCE = 2
 _LISTED_AT_ONCE = 1000
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+"""A 404 that says more than that an object is not there."""
 
 
 class Found(NamedTuple):
@@ -124,8 +127,8 @@ class Backend:
                 self.received_bytes += len(piece)
                 yield bytes(piece)
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise RemoteDeniedError(f"{self.place} has no such bucket", why=first_line(error)) from error
+            if answers.code(str(error)) in _NO_BUCKET:
+                raise self._known(error, f"cannot read {name}") from error
             yield None
         except (exceptions.BaseError, OSError, TimeoutError) as error:
             raise self._known(error, f"cannot read {name}") from error
@@ -181,15 +184,17 @@ class Backend:
             raise self._known(error, "cannot delete") from error
 
     def _known(self, error: BaseException, what: str) -> RemoteError:
-        if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError):
-            return RemoteDeniedError(f"{what} in {self.place}", why=first_line(error))
+        text, what = str(error), f"{what} in {self.place}"
+        refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
+        if isinstance(error, refusals) or answers.is_denied(text):
+            return RemoteDeniedError(what, why=first_line(error), fix=answers.advice(text))
         why = "it stood still for too long" if isinstance(error, TimeoutError) else first_line(error)
-        return RemoteUnreachableError(f"{what} in {self.place}", why=why)
+        return RemoteUnreachableError(what, why=why, fix=answers.advice(text))
 
 
 def first_line(error: BaseException) -> str:
     """What a client says, without its inner life."""
-    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+    return answers.reason(str(error)) or type(error).__name__
 
 
 def _is_conflict(error: BaseException) -> bool:
