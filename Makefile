@@ -16,7 +16,7 @@ help: ## List the targets
 setup: ## Make .venv, build kache with its native launcher, install both and the development tools
 	@python="$$(sh tools/find_python.sh)" && "$$python" tools/setup.py
 
-servers: tools ## Install the servers that tests of the remote talk to, once: MinIO, Ceph, Azurite, fake-gcs-server
+servers: tools ## Install servers and linters that tests use, once: MinIO, Ceph, Azurite, fake-gcs-server, actionlint, helm
 	@$(RUN) -m tools.servers
 
 tools:

