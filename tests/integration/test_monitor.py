@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +20,12 @@ from kache.config.load import load
 from kache.tui.app import TABS, Monitor
 from kache.tui.frame import settled
 from kache.tui.source import Source
-from tests.support.cli import CliBox
+from tests.support.cli import CliBox, Index
 from tests.support.report_index import NOW_NS, fill
 from tests.support.terminal import end_of, type_kache
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "monitor"
+REMOTE = "s3://builds/ours"
 SIZES = [(80, 24), (120, 40), (60, 16)]
 Steps = Callable[[Monitor, "Pilot[None]"], Awaitable[None]]
 
@@ -47,12 +49,35 @@ def filled(root: Path, now_ns: int) -> CliBox:
     index = fill(made, now_ns=now_ns)
     for number, (crate, size) in enumerate((("serde", 4000), ("leaf", 9000), ("app", 100)), 1):
         index.entry(crate, number=number, bytes=size)
+    transfers(index)
     index.connection.close()
     return made
 
 
+def transfers(index: Index) -> None:
+    """Two fetched, one of them for nothing, one sent, one that failed and waits."""
+    row = {"build": "2-2", "requests": 2, "waited_us": 40_000, "compile_ms": 900}
+    for age_s, way, outcome, number, size in (
+        (99, "get", "hit", 1, 3_000_000),
+        (98, "get", "absent", 9, 0),
+        (4, "put", "stored", 2, 500_000),
+        (3, "put", "failed", 3, 0),
+    ):
+        at_ns = index.now_ns - age_s * 10**9
+        index.insert(
+            "transfers", at_ns=at_ns, direction=way, outcome=outcome, key=bytes([number]) * 32, bytes=size, **row
+        )
+    waits = {"place": REMOTE, "key": bytes([3]) * 32, "queued_ns": index.now_ns - 9 * 10**9}
+    index.insert("uploads", due_ns=index.now_ns + 7 * 10**9, tries=1, **waits)
+
+
 def source(box: CliBox) -> Source:
-    return Source(load(box.env(), None), 86400.0)
+    return Source(load(box.env({"KACHE_REMOTE": REMOTE}), None), 86400.0)
+
+
+def problem_of(box: CliBox) -> str:
+    with closing(source(box)) as looks:
+        return looks.take().problem
 
 
 def drive(box: CliBox, steps: Steps, size: tuple[int, int] = (100, 30)) -> list[str]:
@@ -93,7 +118,7 @@ def test_golden_frames(box: CliBox, tab: str, size: tuple[int, int]) -> None:
 
 def test_keys_lead_through_the_tabs(box: CliBox) -> None:
     async def steps(app: Monitor, pilot: Pilot[None]) -> None:
-        for key, name in zip("1234", TABS, strict=True):
+        for key, name in zip("123456", TABS, strict=True):
             await pilot.press(key)
             assert app.query_one(TabbedContent).active == name
         theme = app.theme
@@ -120,6 +145,34 @@ def test_a_mouse_chooses_too(box: CliBox) -> None:
         await pilot.click("#build-table", offset=(6, 2))
         await pilot.pause()
         assert rows(app, "unit-table") == ["leaf", "serde"]
+
+    drive(box, steps)
+
+
+def test_a_click_on_a_heading_sorts_by_it(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        await pilot.press("4")
+        await settled(app, pilot)
+        await pilot.click("#store-table", offset=(15, 0))  # "size"
+        await pilot.pause()
+        assert rows(app, "store-table") == ["leaf", "serde", "app"]
+        await pilot.click("#store-table", offset=(2, 0))  # "crate"
+        await pilot.pause()
+        assert rows(app, "store-table") == ["app", "leaf", "serde"]
+
+    drive(box, steps)
+
+
+def test_every_tab_has_orders(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        assert rows(app, "build-table")  # the newest, then the longest first
+        columns = app.query_one("#build-table", DataTable)
+        assert str(columns.get_row_at(0)[2]) == "600 ms"
+        await pilot.press("s")
+        await pilot.pause()
+        assert str(columns.get_row_at(0)[2]) == "900 ms"
+        await pilot.press("2", "s", "5", "s", "6", "s", "3", "s")
+        await pilot.pause()
 
     drive(box, steps)
 
@@ -173,25 +226,29 @@ def test_no_store_and_a_broken_one_are_shown_not_raised(box: CliBox, tmp_path: P
     index = box.cache_dir / "store" / "index.db"
     index.write_bytes(b"no database at all\n" * 500)
 
-    assert "damaged" in source(box).take().problem
+    assert "damaged" in problem_of(box)
     (tmp_path / "fresh").mkdir()
     empty = CliBox(tmp_path / "fresh")
-    assert source(empty).take().problem == "" and not empty.cache_dir.exists()
+    assert problem_of(empty) == "" and not empty.cache_dir.exists()
 
 
 def test_a_daemon_may_come_and_go(box: CliBox) -> None:
     looks = source(box)
-    assert looks.take().daemon is None
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(box.cache_dir / "daemon.sock"))
-        assert looks.take().daemon is None  # nobody listens
-    (box.cache_dir / "daemon.sock").unlink()
-    box.run("daemon", "start")
-    try:
-        assert (looks.take().daemon or {})["compiles"] == []
-    finally:
-        box.run("daemon", "stop")
-    assert looks.take().daemon is None
+    with closing(looks):
+        assert looks.take().daemon is None
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(box.cache_dir / "daemon.sock"))
+            assert looks.take().daemon is None  # nobody listens
+        (box.cache_dir / "daemon.sock").unlink()
+        box.run("daemon", "start")
+        try:
+            while looks.take().daemon is None:
+                looks.wait(0.2)
+            assert (looks.take().daemon or {})["compiles"] == []
+        finally:
+            box.run("daemon", "stop")
+        while looks.take().daemon is not None:
+            looks.wait(0.2)
 
 
 def test_typed_in_a_terminal(live_box: CliBox) -> None:
@@ -221,3 +278,19 @@ def test_snapshots(live_box: CliBox) -> None:
     assert "causes of misses" in live_box.data("monitor", "--snapshot", "-", "--tab", "why")["frame"]
     assert live_box.run("monitor", "--snapshot", "m.svg").returncode == 0
     assert (live_box.cwd / "m.svg").read_text().startswith("<svg")
+    small = live_box.run("monitor", "--snapshot", "-", "--size", "80x24", "--light").stdout.splitlines()
+    assert len(small) <= 24 and max(map(len, small)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--snapshot", "-", "--size", "20x3"), "a size in characters from 60x16 on"),
+        (("--snapshot", "-", "--size", "wide"), "as 100x30"),
+        (("--tab", "store"), "of a snapshot"),
+        (("--snapshot", "/nowhere/m.svg"), "cannot write /nowhere/m.svg"),
+    ],
+)
+def test_what_makes_no_snapshot_is_said(live_box: CliBox, words: tuple[str, ...], why: str) -> None:
+    done = live_box.run("monitor", *words)
+    assert done.returncode in (1, 2) and why in done.stderr

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from kache import __version__
 from kache.compilers.rustc.key_inputs import PendingRecord
@@ -33,6 +33,7 @@ INLINE_BYTES = 5 << 20
 _PENDING_WAIT_S = 30.0
 _COPY_WAIT_S = 120
 _MARGIN_S = 30
+_MAX_UNREAD_BYTES = 1 << 20
 
 
 class Connection(asyncio.Protocol):
@@ -81,6 +82,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The launcher is gone; what it compiled without telling is lost."""
         self._server.connections.discard(self)
+        self._server.watching.discard(self)
         if self._token is not None:
             self._engine.abandon(self._token)
             self._token = None
@@ -96,6 +98,8 @@ class Connection(asyncio.Protocol):
             self._request(frame)
         elif isinstance(frame, Done):
             self._done(frame)
+        elif isinstance(frame, Control) and frame.message.get("op") == "watch":
+            self._server.watching.add(self)
         elif isinstance(frame, Control):
             self._spawn(self._control(frame))
         else:
@@ -281,6 +285,13 @@ class Connection(asyncio.Protocol):
         self._send(Reply(answer), close=True)
 
     # ---- plumbing
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send what is watched; one that does not read (its terminal stands still) is not waited for."""
+        if self._transport is not None and self._transport.get_write_buffer_size() > _MAX_UNREAD_BYTES:
+            self._transport.abort()
+            return
+        self._send(Reply(message))
 
     def _end_flight(self) -> None:
         if self._flight is not None:

@@ -23,6 +23,7 @@ from kache.config.load import Config
 from kache.daemon.connection import Connection
 from kache.daemon.services import capture, edit_states, flush, idle_exit, learn, self_restart, store_care, upload
 from kache.daemon.transfers import Transfers
+from kache.daemon.watching import Watching
 from kache.engine.builds import Build
 from kache.engine.engine import Engine
 from kache.engine.requests import Announcement
@@ -58,6 +59,7 @@ class Server:
         self.flights = SingleFlight(self.engine.digests, store.memos, store.expected_compile_s)
         self.transfers = Transfers(self)
         self.loop = loop
+        self.watching = Watching(self)
         self.connections: set[Connection] = set()
         self.requests = 0
         self.draining = False
@@ -170,6 +172,7 @@ class Server:
             self.loop.add_signal_handler(number, self.stop)
         await self._stop.wait()
         server.close()
+        self.watching.close()
         deadline = time.monotonic() + DRAIN_S
         while (self.engine.in_flight or self._tasks) and time.monotonic() < deadline:
             await asyncio.sleep(0.01)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kache.config.load import load
 from kache.engine.calls import Call
@@ -63,6 +63,25 @@ class Transfers:
         if found is not None:
             own = policy.relevant(name + b"=" + value for name, value in os.environb.items())
             found.remotes.of(load(os.environ, None), own)
+
+    def state(self) -> list[dict[str, Any]]:
+        """Each open remote, for people who watch."""
+        if self.opened is None:
+            return []
+        return [
+            {
+                "place": str(remote.place),
+                "received_bytes": remote.demand.received_bytes + remote.bulk.received_bytes,
+                "sent_bytes": remote.demand.sent_bytes + remote.bulk.sent_bytes,
+                "reads_stopped": remote.reads.why,
+                "writes_stopped": remote.writes.why,
+                "writes": remote.secret is not None,
+                "upload_rate": remote.upload_rate,
+                "concurrency": remote.concurrency,
+                "wait_s": remote.wait_s,
+            }
+            for remote in self.opened.remotes.all()
+        ]
 
     def close(self) -> None:
         """Stop."""

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,9 @@ class Engine:
         cache_dir: where its clock file is.
         state_dir: where what is known of the machine's toolchains is kept: it outlives a cache, and serves all of them.
         outlives_builds: it is a daemon's, so it sees builds end.
+
+    Attributes:
+        listener: told each event, and None when a compile begins, in whatever thread that happens; None for nobody.
     """
 
     def __init__(self, store: LocalStore, cache_dir: Path, state_dir: Path, *, outlives_builds: bool = True) -> None:
@@ -88,6 +91,7 @@ class Engine:
         self._next_token = int.from_bytes(os.urandom(7), "little")
         self._events: list[Event] = []
         self._events_lock = threading.Lock()
+        self.listener: Callable[[Event | None], None] | None = None
         self._kept_toolchains = KeptToolchains(self._lookup.toolchains, state_dir, cache_dir)
 
     # ---- a call
@@ -237,6 +241,8 @@ class Engine:
             edit = edit.with_linked_out(invocation.out_dir)
             replacements = [*edit.true_name(invocation), *replacements]
         self._compiles[self._next_token] = Compile(call, missed, Moments(started_ns, identities), edit, is_private)
+        if self.listener is not None:
+            self.listener(None)
         return Run(
             token=self._next_token,
             # What a further edit leaves is put right before cargo looks at it.
@@ -404,6 +410,8 @@ class Engine:
         )
         with self._events_lock:
             self._events.append(event)
+        if self.listener is not None:
+            self.listener(event)
         if progress.is_told(outcome) and self.config(call).progress:
             progress.tell(call.build.id, outcome, event.crate_name, call.request.env, elapsed_us)
 

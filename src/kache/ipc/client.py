@@ -1,7 +1,8 @@
-"""One question to the daemon and its answer, for the command line."""
+"""One question to the daemon and its answer, or its answers for as long as somebody watches."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -31,18 +32,65 @@ def control(socket_path: Path, message: dict[str, Any], timeout_s: float = 10.0)
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
+        _ask(connection, socket_path, message)
+        return _answer(connection, socket_path)
+
+
+class Watch:
+    """What the daemon tells of itself, message by message.
+
+    Args:
+        socket_path: where it listens.
+        silence_s: longer than the daemon is ever silent.
+
+    Raises:
+        DaemonUnreachableError: as for `control`.
+    """
+
+    def __init__(self, socket_path: Path, silence_s: float = 15.0) -> None:
+        self._path = socket_path
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._connection.settimeout(silence_s)
         try:
-            connection.connect(str(socket_path))
-            if not _is_own_peer(connection):
-                raise DaemonUnreachableError(
-                    f"the process on {socket_path} belongs to another user",
-                    fix="set KACHE_SOCKET_PATH to a place of your own",
-                )
-            connection.sendall(Control(message).encode())
-            kind, length = parse_header(_receive(connection, HEADER_SIZE))
-            reply = decode(kind, _receive(connection, length))
-        except (OSError, ProtocolError) as error:
-            raise DaemonUnreachableError(f"no daemon answers on {socket_path}", why=str(error)) from error
+            _ask(self._connection, socket_path, {"op": "watch"})
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def next(self) -> dict[str, Any]:
+        """Wait for the next message.
+
+        Raises:
+            DaemonUnreachableError: the daemon has ended, or `close` was called.
+        """
+        return _answer(self._connection, self._path)
+
+    def close(self) -> None:
+        """Watch no more; another thread's `next` ends."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+
+def _ask(connection: socket.socket, socket_path: Path, message: dict[str, Any]) -> None:
+    try:
+        connection.connect(str(socket_path))
+        if not _is_own_peer(connection):
+            raise DaemonUnreachableError(
+                f"the process on {socket_path} belongs to another user",
+                fix="set KACHE_SOCKET_PATH to a place of your own",
+            )
+        connection.sendall(Control(message).encode())
+    except OSError as error:
+        raise DaemonUnreachableError(f"no daemon answers on {socket_path}", why=str(error)) from error
+
+
+def _answer(connection: socket.socket, socket_path: Path) -> dict[str, Any]:
+    try:
+        kind, length = parse_header(_receive(connection, HEADER_SIZE))
+        reply = decode(kind, _receive(connection, length))
+    except (OSError, ProtocolError) as error:
+        raise DaemonUnreachableError(f"no daemon answers on {socket_path}", why=str(error)) from error
     if not isinstance(reply, Reply):
         raise DaemonUnreachableError(f"the daemon on {socket_path} answered with something else than a reply")
     return reply.message

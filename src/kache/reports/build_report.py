@@ -20,7 +20,7 @@ MAX_UNITS = 5_000
 _MAX_EXPLAINED = 500
 _DAYS = 30
 _DAY_NS = 86_400 * 10**9
-_QUESTIONS = ("query", "probe", "stdin-source")
+QUESTIONS = ("query", "probe", "stdin-source")
 """Reasons of calls that compile nothing."""
 
 
@@ -180,7 +180,7 @@ def _builds(connection: sqlite3.Connection, window: Window) -> list[Build]:
 
 def _units(connection: sqlite3.Connection, window: Window, report: Report) -> None:
     condition, values = window.where()
-    condition = f"{condition} AND coalesce(reason, '') NOT IN {_QUESTIONS} AND outcome NOT IN {NO_CALLS}"
+    condition = f"{condition} AND coalesce(reason, '') NOT IN {QUESTIONS} AND outcome NOT IN {NO_CALLS}"
     rows = connection.execute(
         "SELECT at_ns, build, coalesce(crate_name, ''), coalesce(unit_kind, ''), outcome, coalesce(reason, ''),"
         " coalesce(elapsed_us, 0), coalesce(compile_ms, 0),"

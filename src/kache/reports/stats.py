@@ -16,6 +16,8 @@ _METHODS = ("linked", "cloned", "copied")
 OUTCOMES = ("local_hit", "prefetch_hit", "remote_hit", "dup", "seeded", "miss", "passthrough", "error")
 HITS = ("local_hit", "prefetch_hit", "remote_hit", "dup")
 VERIFICATIONS = ("verified", "differs", "unverified")
+FAILED = ("compile-failed", "compiler-killed")
+"""Reasons of misses that say rustc itself did not get through."""
 NO_CALLS = (*VERIFICATIONS, "unseeded")
 """Outcomes of events that are no calls of rustc."""
 
@@ -26,6 +28,7 @@ class Stats:
 
     Attributes:
         outcomes: how each rustc call ended, every outcome present.
+        failed: of the misses, the compiles that failed, which nothing could have served.
         restore: bytes that came out of the store, by how.
         passthrough_reasons: why calls went past the cache, most frequent first.
         error_reasons: what went wrong on the cache's side, most frequent first.
@@ -41,6 +44,7 @@ class Stats:
     """
 
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    failed: int = 0
     restore: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("linked_bytes", "cloned_bytes", "copied_bytes"), 0)
     )
@@ -79,6 +83,11 @@ def collect(connection: sqlite3.Connection | None, window: Window, max_bytes: in
         return stats
     condition, values = window.where()
     _count_events(connection, condition, values, stats)
+    stats.failed = _one(
+        connection,
+        f"SELECT count(*) FROM events WHERE outcome = 'miss' AND reason IN {FAILED} AND {condition}",
+        *values,
+    )
     stats.passthrough_reasons = _reasons(connection, "passthrough", condition, values)
     stats.error_reasons = _reasons(connection, "error", condition, values)
     stats.left_reasons = _reasons(connection, "unseeded", condition, values)
@@ -150,9 +159,12 @@ def _one(connection: sqlite3.Connection, query: str, *values: object) -> int:
 def to_text(stats: Stats) -> str:
     """The report people read."""
     hits = sum(stats.outcomes[name] for name in HITS)
-    asked = hits + stats.outcomes["miss"]
+    asked = hits + stats.outcomes["miss"] - stats.failed
     rate = f" ({100 * hits / asked:.0f} % of {asked})" if asked else ""
-    rows = [[name.replace("_", " "), str(stats.outcomes[name])] for name in OUTCOMES]
+    told = {**stats.outcomes, "miss": stats.outcomes["miss"] - stats.failed}
+    rows = [[name.replace("_", " "), str(told[name])] for name in OUTCOMES]
+    if stats.failed:
+        rows.insert(OUTCOMES.index("miss") + 1, ["failed", str(stats.failed)])
     store = stats.store
     taken, budget = human_bytes(store["allocated_bytes"]), human_bytes(store["max_bytes"])
     parts = [
@@ -183,7 +195,7 @@ def to_line(stats: Stats) -> str:
     """What the cache did, in a line; empty if it was never asked."""
     outcomes = stats.outcomes
     hits, served = sum(outcomes[name] for name in HITS), outcomes["seeded"]
-    asked = hits + outcomes["miss"]
+    asked = hits + outcomes["miss"] - stats.failed
     parts = []
     if asked:
         parts.append(f"{hits} of {plural(asked, 'compile')} from the cache ({100 * hits / asked:.0f} %)")
@@ -191,6 +203,7 @@ def to_line(stats: Stats) -> str:
     for count, words in (
         (outcomes["seeded"], "put into the target beforehand"),
         (edits, "edited again and compiled incrementally"),
+        (stats.failed, "failed"),
         (outcomes["passthrough"] - edits, "passed through"),
         (outcomes["error"], "not cached for an error (kache doctor)"),
     ):

@@ -1,4 +1,4 @@
-"""The monitor: four tabs, one filter, and a thread that looks whether anything changed."""
+"""The monitor: six tabs, one filter, and a thread that waits for news."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Sparkline, Static, TabbedContent, TabPane
 
 from kache.cargo.target_dirs import TargetDir
-from kache.tui import tables
+from kache.tui import estimate, plan_tables, tables, wire_tables
 from kache.tui.confirm import Confirm
 from kache.tui.source import Snapshot, Source
+from kache.tui.styles import CSS
 from kache.tui.tables import Line
 
-LOOK_S = 0.5
+BUSY_S = 0.5
+IDLE_S = 2.0
+"""Between two looks when nothing is told: at bars that grow; at an index that somebody without a daemon wrote."""
 _BAR_WIDTH = 24
-TABS = ("builds", "why", "projects", "store")
+TABS = ("builds", "why", "projects", "store", "transfers", "planner")
 
 
 class Monitor(App[None]):
@@ -31,47 +34,36 @@ class Monitor(App[None]):
     Args:
         source: of snapshots.
         purge: deletes the entries of one crate and says so.
+        light: begin with the light theme.
     """
 
     TITLE = "kache"
-    CSS = """
-    #summary { height: 1; padding: 0 1; background: $panel; }
-    #hits { height: 2; padding: 0 1; }
-    #filter { display: none; height: 3; }
-    #filter.shown { display: block; }
-    #running { height: auto; max-height: 6; padding: 0 1; color: $text-muted; }
-    #build-table { height: 1fr; min-height: 4; }
-    #unit-table { height: 1fr; min-height: 4; border-top: solid $panel; }
-    .bars { height: auto; max-height: 10; padding: 0 1; }
-    .title { color: $text-muted; padding: 0 1; }
-    Screen { overflow: hidden; }
-    TabbedContent { height: 1fr; }
-    ContentSwitcher { height: 1fr; }
-    TabPane { padding: 0; height: 1fr; }
-    DataTable { height: 1fr; }
-    """
+    CSS = CSS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
-        *(Binding(str(number), f"tab('{name}')", name.title()) for number, name in enumerate(TABS, 1)),
-        Binding("slash", "filter", "Filter", key_display="/"),
-        Binding("escape", "no_filter", "No filter", show=False),
+        *(Binding(str(number), f"tab('{name}')", name.title(), show=False) for number, name in enumerate(TABS, 1)),
+        Binding("slash", "filter", "Search", key_display="/"),
+        Binding("escape", "no_filter", "No search", show=False),
         Binding("s", "sort", "Sort"),
         Binding("d", "delete", "Delete"),
-        Binding("r", "refresh", "Refresh"),
+        Binding("r", "refresh", "Measure"),
         Binding("t", "light", "Light"),
     ]
 
-    def __init__(self, source: Source, purge: Callable[[str], str]) -> None:
+    def __init__(self, source: Source, purge: Callable[[str], str], *, light: bool = False) -> None:
         super().__init__()
         self._source = source
         self._purge = purge
         self._snapshot: Snapshot | None = None
-        self._targets: list[TargetDir] = []
+        self._targets: list[TargetDir] | None = None
+        self._measures = False
         self._build = ""
-        self._sort = 0
+        self._sorts = dict.fromkeys(TABS, 0)
         self._wanted = ""
         self._said: dict[str, str] = {}
         self._ends = threading.Event()
+        if light:
+            self.theme = "textual-light"
 
     @property
     def _main(self) -> Screen[object]:
@@ -82,6 +74,14 @@ class Monitor(App[None]):
     def has_looked(self) -> bool:
         """Whether there is something to show yet."""
         return self._snapshot is not None
+
+    @property
+    def _tab(self) -> str:
+        return self._main.query_one(TabbedContent).active
+
+    @property
+    def _sort(self) -> str:
+        return tables.SORTS[self._tab][self._sorts[self._tab]]
 
     def compose(self) -> ComposeResult:
         """The widgets, from top to bottom."""
@@ -99,11 +99,21 @@ class Monitor(App[None]):
                 yield Static("", id="passthroughs", classes="bars", markup=False)
                 yield _table("chronic-table", tables.CHRONIC_COLUMNS)
             with TabPane("3 Projects", id="projects"), Vertical():
+                yield Static("", id="project-order", classes="title", markup=False)
                 yield _table("project-table", tables.PROJECT_COLUMNS)
             with TabPane("4 Store", id="store"), Vertical():
                 yield Static("", id="order", classes="title", markup=False)
                 yield _table("store-table", tables.STORE_COLUMNS)
-        yield Input(placeholder="filter: part of a name; Enter keeps it, Escape drops it", id="filter")
+            with TabPane("5 Transfers", id="transfers"), Vertical():
+                yield Static("", id="wire", classes="bars", markup=False)
+                yield Sparkline([0], id="received", classes="speed")
+                yield Sparkline([0], id="sent", classes="speed")
+                yield _table("moved-table", wire_tables.COLUMNS)
+                yield _table("queue-table", wire_tables.QUEUE_COLUMNS)
+            with TabPane("6 Planner", id="planner"), Vertical():
+                yield Static("", id="plan", classes="bars", markup=False)
+                yield _table("plan-table", plan_tables.COLUMNS)
+        yield Input(placeholder="part of a name; Enter keeps it, Escape drops it", id="filter")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -112,13 +122,17 @@ class Monitor(App[None]):
         self._look()
 
     def on_unmount(self) -> None:
-        """End the thread."""
-        self._ends.set()
+        """End the threads."""
+        self._end()
 
     async def action_quit(self) -> None:
-        """End, and have the thread know first: it must not draw on what is taken down."""
-        self._ends.set()
+        """End, and have the threads know first: they must not draw on what is taken down."""
+        self._end()
         self.exit()
+
+    def _end(self) -> None:
+        self._ends.set()
+        self._source.close()
 
     @work(thread=True, group="look")
     def _look(self) -> None:
@@ -127,7 +141,7 @@ class Monitor(App[None]):
             if self._ends.is_set():
                 return
             self.call_from_thread(self._show, snapshot)
-            self._ends.wait(LOOK_S)
+            self._source.wait(BUSY_S if snapshot.compiles else IDLE_S)
 
     @work(thread=True, exclusive=True, group="measure")
     def _measure(self) -> None:
@@ -141,18 +155,17 @@ class Monitor(App[None]):
         if self._ends.is_set():
             return
         self._targets = found
-        self._draw(force=True)
+        self._draw()
 
     def _show(self, snapshot: Snapshot) -> None:
         if self._ends.is_set() or not self._main.query("#summary"):
             return  # about to end
         before, self._snapshot = self._snapshot, snapshot
-        if before is None:
-            self._measure()
         self._say("#summary", tables.summary(snapshot))
-        self._say("#running", tables.running(snapshot.compiles, _BAR_WIDTH))
-        changed = before is None or (before.report, before.running) != (snapshot.report, snapshot.running)
-        self._draw(force=changed)
+        estimates = estimate.estimates(snapshot.report, snapshot.running)
+        self._say("#running", tables.running(snapshot.compiles, _BAR_WIDTH, estimates))
+        if before is None or _differs(before, snapshot):
+            self._draw()
 
     def _say(self, name: str, text: str) -> None:
         """Each update is a new layout: none for what is said already."""
@@ -160,34 +173,58 @@ class Monitor(App[None]):
             self._said[name] = text
             self._main.query_one(name, Static).update(text)
 
-    def _draw(self, *, force: bool) -> None:
-        """Draw the tab that is seen; a table whose rows are what they were is left alone."""
-        if self._snapshot is None or not force:
+    def _draw(self) -> None:
+        """Draw the tab that is seen."""
+        if self._snapshot is None:
             return
-        snapshot, wanted = self._snapshot, self._wanted
-        self._main.query_one(Sparkline).data = list(snapshot.per_minute) or [0]
-        tab = self._main.query_one(TabbedContent).active
-        if tab == "builds":
-            builds = tables.builds(snapshot, wanted)
-            known = [line.key for line in builds]
-            if self._build not in known:
-                self._build = known[0] if known else ""
-            self._fill("#build-table", builds)
-            self._fill("#unit-table", tables.units(snapshot, self._build, wanted))
-        elif tab == "why":
-            report = snapshot.report
-            self._main.query_one("#causes", Static).update(tables.counts(report.causes, _BAR_WIDTH))
-            reasons = report.stats.passthrough_reasons
-            self._main.query_one("#passthroughs", Static).update(tables.counts(reasons, _BAR_WIDTH))
-            self._fill("#chronic-table", tables.chronic(snapshot, wanted))
-        elif tab == "projects":
-            self._fill("#project-table", tables.projects(self._targets, snapshot.now_ns, wanted))
-        else:
-            sort = tables.SORTS[self._sort]
-            self._main.query_one("#order", Static).update(
-                f"by {sort}; s for the next order, d deletes a crate's entries"
-            )
-            self._fill("#store-table", tables.store(snapshot, sort, wanted))
+        self._main.query_one("#hits", Sparkline).data = list(self._snapshot.per_minute) or [0]
+        draw: dict[str, Callable[[Snapshot], None]] = {
+            "builds": self._draw_builds,
+            "why": self._draw_why,
+            "projects": self._draw_projects,
+            "store": self._draw_store,
+            "transfers": self._draw_transfers,
+            "planner": self._draw_planner,
+        }
+        draw[self._tab](self._snapshot)
+
+    def _draw_builds(self, snapshot: Snapshot) -> None:
+        builds = tables.builds(snapshot, self._wanted, self._sort)
+        known = [line.key for line in builds]
+        if self._build not in known:
+            self._build = known[0] if known else ""
+        self._fill("#build-table", builds)
+        self._fill("#unit-table", tables.units(snapshot, self._build, self._wanted))
+
+    def _draw_why(self, snapshot: Snapshot) -> None:
+        report = snapshot.report
+        self._say("#causes", tables.counts(report.causes, _BAR_WIDTH))
+        self._say("#passthroughs", tables.counts(report.stats.passthrough_reasons, _BAR_WIDTH))
+        self._fill("#chronic-table", tables.chronic(snapshot, self._wanted, self._sort))
+
+    def _draw_projects(self, snapshot: Snapshot) -> None:
+        if self._targets is None and not self._measures:
+            self._measures = True
+            self._measure()
+        order = tables.order(snapshot, "projects", self._sort, self._wanted)
+        self._say("#project-order", order if self._targets is not None else "measuring the target directories ...")
+        lines = tables.projects(self._targets or (), snapshot.now_ns, self._wanted, self._sort)
+        self._fill("#project-table", lines)
+
+    def _draw_store(self, snapshot: Snapshot) -> None:
+        self._say("#order", tables.order(snapshot, "store", self._sort, self._wanted))
+        self._fill("#store-table", tables.store(snapshot, self._sort, self._wanted))
+
+    def _draw_transfers(self, snapshot: Snapshot) -> None:
+        self._say("#wire", wire_tables.summary(snapshot, self._source.config))
+        self._main.query_one("#received", Sparkline).data = list(snapshot.wire.received)
+        self._main.query_one("#sent", Sparkline).data = list(snapshot.wire.sent)
+        self._fill("#moved-table", wire_tables.moved(snapshot, self._wanted, self._sort))
+        self._fill("#queue-table", wire_tables.queue(snapshot, self._wanted))
+
+    def _draw_planner(self, snapshot: Snapshot) -> None:
+        self._say("#plan", plan_tables.summary(snapshot, self._source.config))
+        self._fill("#plan-table", plan_tables.units(snapshot, self._wanted, self._sort))
 
     def _fill(self, name: str, lines: Iterable[Line]) -> None:
         """Replace a table's rows; the cursor stays on the row it was on."""
@@ -215,14 +252,25 @@ class Monitor(App[None]):
             if self._snapshot is not None:
                 self._fill("#unit-table", tables.units(self._snapshot, key, self._wanted))
 
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """A click on a heading sorts by it, where the tab has such an order."""
+        heading = str(event.label)
+        word = tables.COLUMN_SORTS.get(heading, heading)
+        orders = tables.SORTS[self._tab]
+        if word == "took" and self._tab == "builds":
+            word = "longest"
+        if word in orders:
+            self._sorts[self._tab] = orders.index(word)
+            self._draw()
+
     def on_tabbed_content_tab_activated(self) -> None:
         """Draw what was not seen until now."""
-        self._draw(force=True)
+        self._draw()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Narrow while it is typed."""
         self._wanted = event.value.strip()
-        self._draw(force=True)
+        self._draw()
 
     def on_input_submitted(self) -> None:
         """Back to the table."""
@@ -247,14 +295,17 @@ class Monitor(App[None]):
         self._focus_table()
 
     def action_sort(self) -> None:
-        """The next order."""
-        self._sort = (self._sort + 1) % len(tables.SORTS)
-        self._draw(force=True)
+        """The next order of this tab."""
+        tab = self._tab
+        self._sorts[tab] = (self._sorts[tab] + 1) % len(tables.SORTS[tab])
+        if tab in ("builds", "why", "transfers", "planner"):
+            self.notify(f"by {self._sort}", timeout=2)
+        self._draw()
 
     def action_refresh(self) -> None:
         """Measure the target directories again."""
         self._measure()
-        self._draw(force=True)
+        self._draw()
 
     def action_light(self) -> None:
         """Light or dark."""
@@ -263,7 +314,7 @@ class Monitor(App[None]):
     def action_delete(self) -> None:
         """Delete the entries of the crate the cursor is on."""
         table = self._main.query_one("#store-table", DataTable)
-        if self._main.query_one(TabbedContent).active != "store" or not table.row_count:
+        if self._tab != "store" or not table.row_count:
             self.notify("delete works on entries: tab 4")
             return
         crate = str(table.get_row_at(table.cursor_row)[0])
@@ -279,8 +330,17 @@ class Monitor(App[None]):
         self.call_from_thread(self.notify, self._purge(crate))
 
     def _focus_table(self) -> None:
-        tab = self._main.query_one(TabbedContent).active
-        self._main.query_one(f"#{tab} DataTable", DataTable).focus()
+        self._main.query_one(f"#{self._tab} DataTable", DataTable).focus()
+
+
+def _differs(before: Snapshot, after: Snapshot) -> bool:
+    """Whether the tables would show something else; their ages alone are not worth a drawing."""
+    return (before.report, before.running, before.wire, plan_tables.plan_of(before)) != (
+        after.report,
+        after.running,
+        after.wire,
+        plan_tables.plan_of(after),
+    ) or (before.daemon is None) != (after.daemon is None)
 
 
 def _table(name: str, columns: tuple[str, ...]) -> DataTable[Text]:

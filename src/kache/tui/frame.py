@@ -14,13 +14,20 @@ _LOOKS = 100
 _STEADY = 3
 
 
-def frame(source: Source, *, tab: str, columns: int, rows: int, as_svg: bool) -> str:
-    """What the monitor would show now."""
-    return asyncio.run(_frame(source, tab, (columns, rows), as_svg=as_svg))
+def frame(source: Source, tab: str, size: tuple[int, int], *, as_svg: bool, light: bool = False) -> str:
+    """What the monitor would show now.
+
+    Args:
+        source: of what is shown.
+        tab: which.
+        size: columns and rows, in characters.
+        as_svg: a picture, not text.
+        light: in the light theme.
+    """
+    return asyncio.run(_frame(Monitor(source, lambda crate: crate, light=light), tab, size, as_svg=as_svg))
 
 
-async def _frame(source: Source, tab: str, size: tuple[int, int], *, as_svg: bool) -> str:
-    app = Monitor(source, purge=lambda crate: crate)
+async def _frame(app: Monitor, tab: str, size: tuple[int, int], *, as_svg: bool) -> str:
     app.animation_level = "none"
     async with app.run_test(size=size) as pilot:
         app.action_tab(tab)

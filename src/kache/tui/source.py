@@ -1,4 +1,4 @@
-"""Where the monitor's facts come from: the index, read when it changed, and the daemon, asked what runs now."""
+"""Where the monitor's facts come from: the index, read when it changed, and what the daemon tells as it happens."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from kache.cargo import target_dirs
 from kache.cargo.target_dirs import TargetDir
 from kache.config.load import Config
 from kache.errors import KacheError
-from kache.reports import build_report, listing
+from kache.reports import build_report, listing, wires
 from kache.reports.build_report import Report, Unit
 from kache.reports.database import INDEX, Window, reading
 from kache.reports.listing import Row
 from kache.reports.restorable import names_and_sizes
+from kache.reports.wires import Wire
+from kache.tui import fresh
+from kache.tui.live import Live
 from kache.util import processes
 
 _CAUSES_EVERY_S = 5.0
-_ASK_S = 1.0
 _MINUTES = 60
 
 
@@ -48,6 +50,7 @@ class Snapshot:
         compiles: what runs now; empty without a daemon.
         daemon: its answer; None when none runs.
         per_minute: hits of the last hour, a minute each, the oldest first.
+        wire: what went to and from remotes.
         problem: why the store cannot be read; empty when it can.
     """
 
@@ -58,6 +61,7 @@ class Snapshot:
     compiles: tuple[Compile, ...] = ()
     daemon: Mapping[str, Any] | None = None
     per_minute: tuple[int, ...] = ()
+    wire: Wire = field(default_factory=Wire)
     problem: str = ""
 
 
@@ -77,26 +81,48 @@ class Source:
     _causes_at: float = float("-inf")
     _causes: dict[tuple[int, str], Unit] = field(default_factory=dict)
     _expected: dict[tuple[str, str], int] = field(default_factory=dict)
+    _live: Live | None = None
 
     def take(self) -> Snapshot:
-        """Look: two stats and one question when nothing happened, a few queries when something did."""
+        """Look: two stats when nothing happened, a few queries when the index was written.
+
+        What the daemon told and has not written yet is counted as if it had.
+        """
+        if self._live is None:
+            self._live = Live(self.config.socket_path)
+            self._live.start()
+        told = self._live.told()
         now_ns = time.time_ns()
         seen = self._fingerprint()
-        daemon = self._ask()
         if self._last is None or seen != self._seen:
             self._seen = seen
             self._last = self._read(now_ns)
         last = self._last
+        unseen = fresh.unseen(last.report, told.events)
+        if not unseen:
+            self._live.forget(len(told.events))
+        report = fresh.with_events(last.report, unseen)
         return Snapshot(
             now_ns=now_ns,
-            report=last.report,
+            report=report,
             entries=last.entries,
-            running=frozenset(build.id for build in last.report.builds[:20] if _lives(build.id)),
-            compiles=self._compiles(daemon),
-            daemon=daemon,
-            per_minute=last.per_minute,
+            running=frozenset(build.id for build in report.builds[:20] if _lives(build.id)),
+            compiles=self._compiles(told.daemon, now_ns),
+            daemon=told.daemon,
+            per_minute=last.per_minute if not unseen else _per_minute(report, now_ns),
+            wire=last.wire,
             problem=last.problem,
         )
+
+    def wait(self, limit_s: float) -> None:
+        """Until the daemon tells something, or for so long."""
+        if self._live is not None:
+            self._live.wait(limit_s)
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._live is not None:
+            self._live.close()
 
     def target_dirs(self, report: Report) -> list[TargetDir]:
         """The target directories of the builds of a report; takes as long as reading them takes."""
@@ -132,13 +158,14 @@ class Source:
                 )
                 self._keep_causes(report, explained=explains)
                 entries = tuple(listing.collect(connection, None, "name"))
+                wire = wires.collect(connection, now_ns)
         except KacheError as error:
             empty = build_report.collect(None, Window(), scope="", max_bytes=0, now_ns=now_ns)
             return Snapshot(now_ns, empty, problem=error.line)
         for unit in report.units:
             if unit.compile_ms:
                 self._expected[unit.crate_name, unit.unit_kind] = unit.compile_ms
-        return Snapshot(now_ns, report, entries, per_minute=_per_minute(report, now_ns))
+        return Snapshot(now_ns, report, entries, per_minute=_per_minute(report, now_ns), wire=wire)
 
     def _keep_causes(self, report: Report, *, explained: bool) -> None:
         """What was found out a moment ago still holds for the same misses."""
@@ -152,27 +179,20 @@ class Source:
                 if known is not None:
                     unit.cause, unit.detail = known.cause, known.detail
 
-    def _ask(self) -> dict[str, Any] | None:
-        if not self.config.socket_path.exists():
-            return None
-        from kache.ipc.client import control
-
-        try:
-            return dict(control(self.config.socket_path, {"op": "status"}, timeout_s=_ASK_S))
-        except (KacheError, OSError):
-            return None
-
-    def _compiles(self, daemon: Mapping[str, Any] | None) -> tuple[Compile, ...]:
-        found = (daemon or {}).get("compiles", [])
+    def _compiles(self, daemon: Mapping[str, Any] | None, now_ns: int) -> tuple[Compile, ...]:
+        """Those the daemon named last; they run on while it has nothing to tell."""
+        if daemon is None:
+            return ()
+        since_ms = max(now_ns - daemon.get("at_ns", now_ns), 0) / 1e6
         return tuple(
             Compile(
                 each["crate_name"],
                 each["unit_kind"],
                 each["build"],
-                each["elapsed_ms"],
+                each["elapsed_ms"] + since_ms,
                 self._expected.get((each["crate_name"], each["unit_kind"]), 0),
             )
-            for each in found
+            for each in daemon.get("compiles", ())
         )
 
 

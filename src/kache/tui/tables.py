@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from kache.cargo.target_dirs import TargetDir
+from kache.reports.build_report import Build
 from kache.reports.listing import Row
-from kache.reports.render.shared import group_of, why
-from kache.reports.render.text import human_bytes, human_duration
+from kache.reports.render.shared import group_of, outcome_word, why
+from kache.reports.render.text import human_bytes, human_duration, plural
 from kache.reports.stats import HITS
+from kache.tui.estimate import Estimate
 from kache.tui.source import Compile, Snapshot
 
-SORTS = ("name", "size", "hits", "age", "saved")
+SORTS: dict[str, tuple[str, ...]] = {
+    "builds": ("newest", "longest", "misses", "saved"),
+    "why": ("times", "took", "name"),
+    "projects": ("own", "shared", "oldest", "name"),
+    "store": ("name", "size", "hits", "age", "saved"),
+    "transfers": ("newest", "size", "waited"),
+    "planner": ("next", "name", "size"),
+}
+"""The orders of each tab; the first is the one it starts with."""
+COLUMN_SORTS: dict[str, str] = {
+    "crate": "name",
+    "target directory": "name",
+    "unchanged": "oldest",
+    "unused for": "age",
+    "ago": "newest",
+    "compiled often": "name",
+}
+"""The order a click on a column's heading means, where it is not called as the column is."""
+MAX_ROWS = 1000
+"""Of a table: more takes long to draw, and nobody reads it."""
 BUILD_COLUMNS = ("", "build", "took", "hits", "misses", "passed", "saved", "ago", "in")
 UNIT_COLUMNS = ("crate", "unit", "outcome", "took", "size", "why")
 STORE_COLUMNS = ("crate", "unit", "size", "hits", "compile", "saved", "unused for")
@@ -35,19 +56,27 @@ def summary(snapshot: Snapshot) -> str:
         return snapshot.problem
     counts = snapshot.report.stats.outcomes
     hits = sum(counts[name] for name in HITS)
-    asked = hits + counts["miss"]
+    failed = snapshot.report.stats.failed
+    failed_too = f"  failed {failed}" if failed else ""
+    asked = hits + counts["miss"] - failed
     rate = f"{100 * hits / asked:.0f} %" if asked else "-"
     store = snapshot.report.stats.store
     daemon = f"daemon {snapshot.daemon.get('pid')}" if snapshot.daemon else "no daemon"
     return (
-        f"hits {hits} ({rate})  misses {counts['miss']}  passed {counts['passthrough']}"
+        f"hits {hits} ({rate})  misses {counts['miss'] - failed}{failed_too}  passed {counts['passthrough']}"
         f"  saved {human_duration(snapshot.report.stats.saved_compile_ms / 1000)}"
         f"  store {human_bytes(store['allocated_bytes'])}  {daemon}"
     )
 
 
-def builds(snapshot: Snapshot, wanted: str) -> list[Line]:
-    """The newest first; a dot before those that run."""
+def builds(snapshot: Snapshot, wanted: str, sort: str = "newest") -> list[Line]:
+    """A dot before those that run."""
+    keys: dict[str, Callable[[Build], float]] = {
+        "longest": lambda build: -build.wall_ms,
+        "misses": lambda build: -build.misses,
+        "saved": lambda build: -build.saved_ms,
+    }
+    found = sorted(snapshot.report.builds, key=keys.get(sort, lambda build: -build.started_ns))
     return [
         Line(
             build.id,
@@ -63,9 +92,9 @@ def builds(snapshot: Snapshot, wanted: str) -> list[Line]:
                 build.root,
             ),
         )
-        for build in snapshot.report.builds
-        if _matches(wanted, build.command, build.root)
-    ]
+        for build in found
+        if matches(wanted, build.command, build.root)
+    ][:MAX_ROWS]
 
 
 def units(snapshot: Snapshot, build: str, wanted: str) -> list[Line]:
@@ -76,20 +105,27 @@ def units(snapshot: Snapshot, build: str, wanted: str) -> list[Line]:
             (
                 unit.crate_name,
                 unit.unit_kind,
-                unit.outcome.replace("_", " "),
+                outcome_word(unit.outcome, unit.reason),
                 human_duration(unit.duration_ms / 1000),
                 human_bytes(unit.bytes) if unit.bytes else "",
                 why(unit),
             ),
         )
         for number, unit in reversed(list(enumerate(snapshot.report.units)))
-        if unit.build == build and _matches(wanted, unit.crate_name, unit.outcome, why(unit))
-    ]
+        if unit.build == build and matches(wanted, unit.crate_name, unit.outcome, why(unit))
+    ][:MAX_ROWS]
 
 
-def running(compiles: Sequence[Compile], width: int) -> str:
-    """What compiles now, longest first, with how far it is by the last compile of the same unit."""
+def running(compiles: Sequence[Compile], width: int, builds: Sequence[Estimate] = ()) -> str:
+    """How far each running build is; what compiles now, longest first, by the last compile of the same unit."""
     lines = []
+    for build, done, total, left_s in builds:
+        name = f"{_short(build.command)[:24]:<24}"
+        if not total:
+            lines.append(f"{name} {' ' * width} {plural(done, 'unit')}, never built like this before")
+            continue
+        about = f"about {human_duration(left_s)} left" if left_s else "nearly done"
+        lines.append(f"{name} {bar(done / total, width)} {done}/{total} units, {about}")
     for each in sorted(compiles, key=lambda each: -each.elapsed_ms):
         share = min(each.elapsed_ms / each.expected_ms, 1.0) if each.expected_ms else 0.0
         left = f"of {human_duration(each.expected_ms / 1000)}" if each.expected_ms else "first time"
@@ -106,19 +142,23 @@ def counts(found: dict[str, int], width: int) -> str:
     return "\n".join(f"{name:<{label}} {bar(count / most, width)} {count}" for name, count in found.items())
 
 
-def chronic(snapshot: Snapshot, wanted: str) -> list[Line]:
+def chronic(snapshot: Snapshot, wanted: str, sort: str = "times") -> list[Line]:
     """Crates that were compiled more than once."""
     found = snapshot.report.chronic(100)
+    if sort == "took":
+        found.sort(key=lambda each: -each[2])
+    elif sort == "name":
+        found.sort(key=lambda each: each[0])
     return [
         Line(name, (name, str(times), human_duration(took_ms / 1000)))
         for name, times, took_ms in found
-        if times > 1 and _matches(wanted, name)
+        if times > 1 and matches(wanted, name)
     ]
 
 
 def store(snapshot: Snapshot, sort: str, wanted: str) -> list[Line]:
     """The entries, in the order asked for."""
-    rows = [row for row in snapshot.entries if _matches(wanted, row.crate_name, row.unit_kind)]
+    rows = [row for row in snapshot.entries if matches(wanted, row.crate_name, row.unit_kind)]
     return [
         Line(
             row.key,
@@ -132,12 +172,27 @@ def store(snapshot: Snapshot, sort: str, wanted: str) -> list[Line]:
                 human_duration(max(snapshot.now_ns - row.used_ns, 0) / 1e9),
             ),
         )
-        for row in _sorted(rows, sort)
+        for row in _sorted(rows, sort)[:MAX_ROWS]
     ]
 
 
-def projects(found: Iterable[TargetDir], now_ns: int, wanted: str) -> list[Line]:
-    """Target directories, the largest first."""
+def order(snapshot: Snapshot, tab: str, sort: str, wanted: str) -> str:
+    """The line above a table: in which order, and what is left out."""
+    text = f"by {sort}; s or a click on a heading for another order, / to search"
+    if tab != "store":
+        return text
+    found = sum(matches(wanted, row.crate_name, row.unit_kind) for row in snapshot.entries)
+    cut = f"; the first {MAX_ROWS} of {found}" if found > MAX_ROWS else ""
+    return f"{text}, d deletes a crate's entries{cut}"
+
+
+def projects(found: Iterable[TargetDir], now_ns: int, wanted: str, sort: str = "own") -> list[Line]:
+    """Target directories, the largest first where no other order is asked for."""
+    keys: dict[str, Callable[[TargetDir], tuple[float, str]]] = {
+        "shared": lambda each: (-each.shared_bytes, str(each.path)),
+        "oldest": lambda each: (each.changed_ns, str(each.path)),
+        "name": lambda each: (0, str(each.path)),
+    }
     return [
         Line(
             str(each.path),
@@ -149,8 +204,8 @@ def projects(found: Iterable[TargetDir], now_ns: int, wanted: str) -> list[Line]
                 str(each.path),
             ),
         )
-        for each in sorted(found, key=lambda each: -each.own_bytes)
-        if _matches(wanted, str(each.path))
+        for each in sorted(found, key=keys.get(sort, lambda each: (-each.own_bytes, str(each.path))))
+        if matches(wanted, str(each.path))
     ]
 
 
@@ -178,7 +233,8 @@ def _sorted(rows: list[Row], sort: str) -> list[Row]:
     return rows
 
 
-def _matches(wanted: str, *texts: str) -> bool:
+def matches(wanted: str, *texts: str) -> bool:
+    """Whether a row with these texts is one the filter leaves."""
     return not wanted or any(wanted.lower() in text.lower() for text in texts)
 
 

@@ -20,21 +20,24 @@ if TYPE_CHECKING:
     from kache.tui.source import Source
 
 DESCRIPTION = (
-    "Watch builds as they run, and look around in what happened.\n\n"
-    "  1 Builds    cargo commands, running ones marked; below, what compiles now and how each call ended\n"
-    "  2 Why       causes of misses, passthroughs, crates that are compiled again and again\n"
-    "  3 Projects  target directories: own and shared bytes, what the store could put back\n"
-    "  4 Store     entries; s changes the order, d deletes those of a crate\n\n"
-    "Keys: 1-4, arrows, / to filter, r to measure again, t for light or dark, q to quit; or the mouse."
+    "Watch builds as they run, and look around in what happened. The daemon tells each call as it ends.\n\n"
+    "  1 Builds     cargo commands, running ones marked with how far they are; what compiles now; how each call ended\n"
+    "  2 Why        causes of misses, passthroughs, crates that are compiled again and again\n"
+    "  3 Projects   target directories: own and shared bytes, what the store could put back\n"
+    "  4 Store      entries; d deletes those of a crate\n"
+    "  5 Transfers  remotes: whether they answer, speed, what waits to be sent, what went wrong, the budget\n"
+    "  6 Planner    the last plan: what was predicted, used, late\n\n"
+    "Keys: 1-6, arrows, / to search, s for another order, r to measure again, t for light or dark, q to quit.\n"
+    "The mouse chooses tabs and rows; a click on a heading sorts by it."
 )
 EXAMPLES: Examples = (
     ("kache monitor", "beside a build"),
     ("kache monitor --since 24h", "of the last day alone"),
     ("kache monitor --snapshot -", "one frame as text"),
-    ("kache monitor --snapshot store.svg --tab store", "one frame as a picture"),
+    ("kache monitor --snapshot store.svg --tab store --light", "one frame as a picture"),
 )
 MIN_COLUMNS, MIN_ROWS = 60, 16
-TABS = ("builds", "why", "projects", "store")
+TABS = ("builds", "why", "projects", "store", "transfers", "planner")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +45,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", metavar="AGE", type=option(parse_duration), default=7 * 86400.0, help="how far back (default: 7d)"
     )
-    parser.add_argument("--tab", choices=TABS, default=TABS[0], help="of the snapshot (default: builds)")
     parser.add_argument("--snapshot", metavar="FILE", help="write one frame, as text or as FILE.svg; - prints it")
+    parser.add_argument("--tab", choices=TABS, help="of the snapshot (default: builds)")
+    parser.add_argument("--size", metavar="WxH", type=option(_size), help="of the snapshot (default: 100x30)")
+    parser.add_argument("--light", action="store_true", help="the light theme")
 
 
 def run(args: argparse.Namespace, session: Session) -> Result:
     """Watch."""
     session.warn_of_config_problems()
+    if args.snapshot is None and (args.tab or args.size):
+        raise UsageError("--tab and --size are of a snapshot", fix="add --snapshot -, or leave them out")
     if args.snapshot is None:
         _refuse_what_cannot_be_drawn_on(session)
     from kache.tui.source import Source
@@ -67,8 +74,15 @@ def run(args: argparse.Namespace, session: Session) -> Result:
         freed, count = (report.freed_bytes, report.evicted_entries) if report else (0, 0)
         return f"deleted {plural(count, 'entry', 'entries')} of {crate}, {human_bytes(freed)}"
 
-    Monitor(source, purge).run()
+    Monitor(source, purge, light=args.light).run()
     return Result({})
+
+
+def _size(value: object) -> tuple[int, int]:
+    columns, cross, rows = str(value).lower().partition("x")
+    if not (cross and columns.isdigit() and rows.isdigit()) or int(columns) < MIN_COLUMNS or int(rows) < MIN_ROWS:
+        raise ValueError(f"a size in characters from {MIN_COLUMNS}x{MIN_ROWS} on, as 100x30")
+    return int(columns), int(rows)
 
 
 def _refuse_what_cannot_be_drawn_on(session: Session) -> None:
@@ -89,9 +103,10 @@ def _snapshot(args: argparse.Namespace, session: Session, source: Source) -> Res
     from kache.tui.frame import frame
 
     session.flush_daemon()
-    columns = int(session.env.get("COLUMNS") or 100)
+    columns = session.env.get("COLUMNS", "")
+    size = args.size or (int(columns) if columns.isdigit() and int(columns) >= MIN_COLUMNS else 100, 30)
     as_svg = args.snapshot.endswith(".svg")
-    text = frame(source, tab=args.tab, columns=columns, rows=30, as_svg=as_svg)
+    text = frame(source, args.tab or TABS[0], size, as_svg=as_svg, light=args.light)
     if args.snapshot == "-":
         return Result({"frame": text}, text.rstrip("\n"))
     path = Path(session.cwd or "/", args.snapshot)

@@ -8,7 +8,7 @@ from html import escape
 from kache.reports.build_report import Day, Report, Unit
 from kache.reports.render.perfetto import lanes
 from kache.reports.render.report_text import short
-from kache.reports.render.shared import GROUPS, day, group_of, headline, moment, units_note, why
+from kache.reports.render.shared import GROUPS, day, group_of, headline, moment, outcome_word, units_note, why
 from kache.reports.render.text import human_duration
 
 _WIDTH = 960
@@ -91,7 +91,8 @@ def _timeline(report: Report) -> str:
 def _bar(unit: Unit, start: float, span: float, top: int) -> str:
     left = (unit.start_ms - start) / span * _WIDTH
     width = max(unit.duration_ms / span * _WIDTH, 0.8)
-    told = f"{unit.crate_name} {unit.unit_kind}: {unit.outcome}, {human_duration(unit.duration_ms / 1000)} {why(unit)}"
+    how = f"{outcome_word(unit.outcome, unit.reason)}, {human_duration(unit.duration_ms / 1000)} {why(unit)}"
+    told = f"{unit.crate_name} {unit.unit_kind}: {how}"
     return (
         f'<rect class="{group_of(unit.outcome)}" x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_LANE_PX - 2}">'
         f"<title>{escape(told.strip())}</title></rect>"
@@ -145,7 +146,13 @@ def _builds(report: Report, top: int) -> str:
 
 def _slowest(report: Report, top: int) -> str:
     rows = [
-        (unit.crate_name, unit.unit_kind, unit.outcome, why(unit), human_duration(unit.duration_ms / 1000))
+        (
+            unit.crate_name,
+            unit.unit_kind,
+            outcome_word(unit.outcome, unit.reason),
+            why(unit),
+            human_duration(unit.duration_ms / 1000),
+        )
         for unit in report.slowest(top)
     ]
     return _table("Slowest units", ("crate", "unit", "outcome", "why", "took"), rows, 4)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kache.reports.build_report import Report
 from kache.reports.render.report_text import short
-from kache.reports.render.shared import headline, units_note, why
+from kache.reports.render.shared import headline, outcome_word, units_note, why
 from kache.reports.render.text import human_duration
 
 
@@ -47,7 +47,13 @@ def _sections(report: Report, top: int) -> list[tuple[str, str]]:
         found.append(("Builds", _table(["build", "took", "hits", "misses", "passed", "saved"], rows)))
     if report.units:
         rows = [
-            [_code(unit.crate_name), unit.unit_kind, unit.outcome, human_duration(unit.duration_ms / 1000), why(unit)]
+            [
+                _code(unit.crate_name),
+                unit.unit_kind,
+                outcome_word(unit.outcome, unit.reason),
+                human_duration(unit.duration_ms / 1000),
+                why(unit),
+            ]
             for unit in report.slowest(top)
         ]
         found.append(("Slowest units", _table(["crate", "unit", "outcome", "took", "why"], rows)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kache.reports.build_report import Build, Report
-from kache.reports.render.shared import headline, units_note, why
+from kache.reports.render.shared import headline, outcome_word, units_note, why
 from kache.reports.render.text import human_duration, plural, table
 
 _BAR_WIDTH = 30
@@ -18,7 +18,13 @@ def to_text(report: Report, top: int) -> str:
     parts = [report.scope, "\n".join(f"{name:<{width}}  {value}" for name, value in headline(report))]
     parts.append(_builds(report.builds[:top], len(report.builds)))
     rows = [
-        [unit.crate_name, unit.unit_kind, unit.outcome, human_duration(unit.duration_ms / 1000), why(unit)]
+        [
+            unit.crate_name,
+            unit.unit_kind,
+            outcome_word(unit.outcome, unit.reason),
+            human_duration(unit.duration_ms / 1000),
+            why(unit),
+        ]
         for unit in report.slowest(top)
     ]
     parts.append(table(["slowest", "unit", "outcome", "took", "why"], rows, right=frozenset({3})))

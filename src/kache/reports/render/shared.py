@@ -6,7 +6,7 @@ import time
 
 from kache.reports.build_report import Report, Unit
 from kache.reports.render.text import human_bytes, human_duration, plural
-from kache.reports.stats import HITS
+from kache.reports.stats import FAILED, HITS
 
 GROUPS = ("hit", "miss", "passthrough", "error")
 
@@ -16,16 +16,23 @@ def group_of(outcome: str) -> str:
     return "hit" if outcome in (*HITS, "seeded") else outcome
 
 
+def outcome_word(outcome: str, reason: str) -> str:
+    """An outcome as people read it: a compile that failed was no miss of the cache's."""
+    return "failed" if outcome == "miss" and reason in FAILED else outcome.replace("_", " ")
+
+
 def headline(report: Report) -> list[tuple[str, str]]:
     """The figures that come first: what, how much."""
     counts = report.stats.outcomes
     hits = sum(counts[name] for name in HITS)
-    asked = hits + counts["miss"]
+    misses = counts["miss"] - report.stats.failed
+    asked = hits + misses
     rate = f"{100 * hits / asked:.0f} %" if asked else "-"
     restored = sum(report.stats.restore.values())
     return [
         ("hits", f"{hits} of {asked} ({rate})"),
-        ("misses", str(counts["miss"])),
+        ("misses", str(misses)),
+        *([("failed", str(report.stats.failed))] if report.stats.failed else []),
         ("passthroughs", str(counts["passthrough"])),
         ("errors", str(counts["error"])),
         ("saved", f"{human_duration(report.stats.saved_compile_ms / 1000)} of compiling"),
