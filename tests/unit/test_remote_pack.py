@@ -15,7 +15,7 @@ from kache.core.digest import hash_bytes
 from kache.errors import RemoteObjectError
 from kache.remote import compression
 from kache.remote.documents import Member
-from kache.remote.pack import Packed, Unpacker, header, write_pack
+from kache.remote.pack import Packed, PackWriter, Unpacker, header, write_pack
 
 BLOBS = (b"", b"x", b"one block" * 57, os.urandom(512), os.urandom(700_000), b"\0" * 3_000_000)
 
@@ -157,3 +157,70 @@ def test_the_header_is_what_tar_writes() -> None:
         0,
         True,
     )
+
+
+class Several(Box):
+    """A pack of three entries: all blobs, none, and one."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.groups = (self.members, (), self.members[2:3])
+        path = directory / "several"
+        with path.open("wb+") as file:
+            writer = PackWriter(file.fileno(), self.open)
+            self.parts = [writer.add(group) for group in self.groups]
+            self.packed = writer.finish()
+        self.pack = path.read_bytes()
+
+    def take_part(self, number: int, data: bytes) -> None:
+        part = self.parts[number]
+        unpacker = Unpacker(self.groups[number], Packed(part.digest, part.size), self.begin, is_part=True)
+        unpacker.feed(data)
+        unpacker.finish()
+
+    def part(self, number: int) -> bytes:
+        part = self.parts[number]
+        return self.pack[part.offset : part.offset + part.size]
+
+
+def test_each_part_of_a_pack_can_be_read_alone(tmp_path: Path) -> None:
+    box = Several(tmp_path)
+    assert box.packed == Packed(hash_bytes(box.pack), len(box.pack))
+    for number in (2, 1, 0):
+        box.arrived.clear()
+        box.take_part(number, box.part(number))
+        assert set(box.arrived) == {member.digest for member in box.groups[number]}
+
+
+def test_a_part_that_is_not_the_one_that_was_signed_is_refused(tmp_path: Path) -> None:
+    box = Several(tmp_path)
+    for data in (box.part(0)[:-1], box.part(0) + b"x", box.part(2), box.pack):
+        with pytest.raises(RemoteObjectError):
+            box.take_part(0, data)
+
+
+def test_an_entry_that_cannot_be_read_leaves_the_others_of_its_pack(tmp_path: Path) -> None:
+    box = Several(tmp_path)
+    path = tmp_path / "second"
+    with path.open("wb+") as file:
+        writer = PackWriter(file.fileno(), box.open)
+        first = writer.add(box.members[1:3])
+        (tmp_path / box.members[3].digest.hex()).write_bytes(os.urandom(512))
+        with pytest.raises(RemoteObjectError, match="not what it was"):
+            writer.add(box.members[2:4])
+        last = writer.add(box.members[4:5])
+        packed = writer.finish()
+    assert last.offset == first.offset + first.size
+    assert packed == Packed(hash_bytes(path.read_bytes()), path.stat().st_size)
+
+
+def test_any_tar_reads_a_pack_of_several(tmp_path: Path) -> None:
+    box = Several(tmp_path)
+    frames, tar = box.pack, b""
+    while frames:
+        unpacker = compression.decompressor()
+        tar += unpacker.decompress(frames, 1 << 26)
+        frames = unpacker.unused_data
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        names = [item.name for item in archive]
+    assert names == [member.digest.hex() for group in box.groups for member in group]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+RUN_KIND = "build-script-run"
+"""Kind of the entries that hold what runs of build scripts left."""
+
 
 class UnitFile(msgspec.Struct, frozen=True, array_like=True):
     """One file of a unit.

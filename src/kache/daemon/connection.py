@@ -156,7 +156,13 @@ class Connection(asyncio.Protocol):
                 self._spawn(self._join(call, decision))
             else:
                 self._elsewhere(call, decision)
-        elif heavy_bytes(decision.entry, self._engine.store) > INLINE_BYTES:
+        else:
+            self._found(call, decision)
+
+    def _found(self, call: Call, decision: Found) -> None:
+        if decision.outcome is Outcome.LOCAL_HIT and self._server.transfers.is_brought(decision.entry.key):
+            decision.outcome = Outcome.PREFETCH_HIT
+        if heavy_bytes(decision.entry, self._engine.store) > INLINE_BYTES:
             self._send(Wait(_COPY_WAIT_S))
             self._spawn(self._restore_in_thread(call, decision))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from kache.engine.transfer import policy
 
 if TYPE_CHECKING:
     from kache.daemon.server import Server
+    from kache.engine.transfer.fetch import Budget, Fetched
     from kache.engine.transfer.reads import RemoteReads
     from kache.engine.transfer.remotes import Remote, Remotes
     from kache.engine.transfer.writes import RemoteWrites
@@ -44,7 +46,11 @@ class Transfers:
 
     def remote_of(self, call: Call, missed: Missed) -> Remote | None:
         """Where a build may wait for an entry; None if it should compile."""
-        if missed.place is None:
+        return None if missed.place is None else self.readable(call)
+
+    def readable(self, call: Call) -> Remote | None:
+        """The remote of a call, if it is worth asking."""
+        if self._server.engine.config(call).remote is None:
             return None
         found = self._open()
         if found is None:
@@ -52,10 +58,25 @@ class Transfers:
         remote = found.remotes.of(self._server.engine.config(call), policy.relevant(call.request.env))
         return remote if remote is not None and found.reads.may_have(remote, call.build.id) else None
 
+    async def fetch_entries(self, call: Call, keys: Sequence[bytes], budget: Budget) -> Fetched | None:
+        """Bring entries a build is going to want, the first needed first; None if there is no remote to ask.
+
+        What arrives is a local hit, counted as `prefetch_hit` the first time; a call that wants one meanwhile waits for
+        it, unless compiling is expected to be quicker.
+        """
+        remote = self.readable(call)
+        if remote is None or self.opened is None:
+            return None
+        return await self.opened.reads.fetch.fetch_entries(remote, keys, budget, build=call.build.id)
+
     async def find(self, remote: Remote, call: Call, missed: Missed) -> bool:
         """Whether an entry that fits is in the store now."""
         assert self.opened is not None
         return await self.opened.reads.find(remote, missed, call.build.id)
+
+    def is_brought(self, key: bytes) -> bool:
+        """Whether a bulk fetch brought an entry; said once, for the first hit of it."""
+        return self.opened is not None and self.opened.reads.arrivals.take(key)
 
     def open_own(self) -> None:
         """Open the remote of the daemon's own configuration."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 CHUNK_BYTES = 1 << 18
+RANGE_CHUNK_BYTES = 1 << 16
 MULTIPART_BYTES = 32 << 20
 """Longer objects are sent in parts; they are packs, whose names say what is in them, so nothing is lost without a
 condition."""
@@ -42,6 +43,13 @@ class Found(NamedTuple):
     name: str
     size: int
     modified_s: float
+
+
+class Range(NamedTuple):
+    """A stretch of an object, in bytes."""
+
+    start: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +119,21 @@ class Backend:
             parts.append(part)
         return b"".join(parts)
 
-    async def stream(self, name: str) -> AsyncIterator[bytes | None]:
-        """An object piece by piece; a single None if there is none."""
+    async def stream(self, name: str, place: Range | None = None) -> AsyncIterator[bytes | None]:
+        """An object, or a stretch of it, piece by piece; a single None if there is none.
+
+        Raises:
+            RemoteObjectError: it has no such stretch.
+        """
         self.requests += 1
+        options: Any = None if place is None else {"range": (place.start, place.start + place.size)}
+        # Where several arrive at once each is slow, and one that waits for a large piece would seem to stand still.
+        chunk_bytes = CHUNK_BYTES if place is None else RANGE_CHUNK_BYTES
         try:
             client = self._store
             async with asyncio.timeout(self.patience.total_s):
-                result = await obstore.get_async(client, self._prefix + name)
-            pieces = result.stream(min_chunk_size=CHUNK_BYTES).__aiter__()
+                result = await obstore.get_async(client, self._prefix + name, options=options)
+            pieces = result.stream(min_chunk_size=chunk_bytes).__aiter__()
             while True:
                 async with asyncio.timeout(self.patience.stall_s):
                     piece = await anext(pieces, None)
@@ -131,6 +146,8 @@ class Backend:
                 raise self._known(error, f"cannot read {name}") from error
             yield None
         except (exceptions.BaseError, OSError, TimeoutError) as error:
+            if place is not None and _is_beyond(error):
+                raise RemoteObjectError(f"{name} is shorter than it must be", why=first_line(error)) from error
             raise self._known(error, f"cannot read {name}") from error
 
     async def create(self, name: str, content: bytes | Path) -> bool:
@@ -200,6 +217,12 @@ def first_line(error: BaseException) -> str:
 def _is_conflict(error: BaseException) -> bool:
     text = str(error)
     return "409 Conflict" in text or "412 Precondition" in text
+
+
+def _is_beyond(error: BaseException) -> bool:
+    """Whether a range was asked for that the object does not have."""
+    text = str(error)
+    return "416" in text or "InvalidRange" in text or "Requested range" in text or "Range started at" in text
 
 
 def _client(patience: Patience, place: RemotePlace) -> ClientConfig:

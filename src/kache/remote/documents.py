@@ -54,17 +54,32 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     size: int
 
 
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """The stretch of a pack of several entries that holds the blobs of one: a whole zstd frame.
+
+    Attributes:
+        offset: of its first byte.
+        size: in bytes, compressed.
+        digest: of these bytes.
+    """
+
+    offset: int
+    size: int
+    digest: Digest
+
+
 class EntryManifest(msgspec.Struct, frozen=True, array_like=True):
     """An entry, and where its blobs are.
 
     Attributes:
         entry: without the values of variables in its dep-info.
         inputs: what its compile read, as in its memo; of variables the salted digests.
-        members: the blobs of the pack, each once.
+        members: the blobs of the pack, or of its part, each once.
         pack: digest of the pack as it is kept.
         pack_bytes: its size.
         created_s: by the writer's clock, s since the Unix epoch; for people and gc.
         writer: version of the kache that wrote it.
+        part: where in the pack; None if the pack holds this entry alone.
     """
 
     entry: Entry
@@ -74,6 +89,25 @@ class EntryManifest(msgspec.Struct, frozen=True, array_like=True):
     pack_bytes: int
     created_s: int
     writer: str
+    part: Part | None = None
+
+    @property
+    def wire_bytes(self) -> int:
+        """What has to be read of the pack."""
+        return self.pack_bytes if self.part is None else self.part.size
+
+
+class Whereabouts(msgspec.Struct, frozen=True, array_like=True):
+    """Where a remote has the blobs of an entry; the fields are `EntryManifest`'s."""
+
+    pack: Digest
+    pack_bytes: int
+    part: Part | None = None
+
+
+def whereabouts(manifest: EntryManifest) -> bytes:
+    """Those of a manifest, as they are kept beside the queue."""
+    return msgspec.msgpack.encode(Whereabouts(manifest.pack, manifest.pack_bytes, manifest.part))
 
 
 class BuildManifest(msgspec.Struct, frozen=True, array_like=True):
@@ -128,11 +162,25 @@ def decode_manifest(body: bytes) -> EntryManifest:
         RemoteObjectError: it is not one, names something outside the unit's directory, or is beyond a bound.
     """
     found = _decode(body, EntryManifest)
+    demand_possible(found)
+    return found
+
+
+def demand_possible(found: EntryManifest) -> None:
+    """Check the bounds of a manifest.
+
+    Raises:
+        RemoteObjectError: it names something outside the unit's directory, or is beyond a bound.
+    """
     artifacts, members = found.entry.artifacts, found.members
     if len(artifacts) > MAX_ARTIFACTS or len(members) > MAX_ARTIFACTS or len(found.inputs) > MAX_INPUTS:
         raise RemoteObjectError("a manifest names too many files")
     if not 0 < found.pack_bytes <= MAX_PACK_BYTES or len(found.pack) != _DIGEST_BYTES:
         raise RemoteObjectError("a manifest's pack has no possible size or digest")
+    part = found.part
+    is_inside = part is None or (part.offset >= 0 and 0 < part.size <= found.pack_bytes - part.offset)
+    if not is_inside or (part is not None and len(part.digest) != _DIGEST_BYTES):
+        raise RemoteObjectError("a manifest's part of a pack has no possible place or digest")
     sizes = {member.digest: member.size for member in members}
     if len(sizes) != len(members):
         raise RemoteObjectError("a manifest has a blob twice")
@@ -147,7 +195,6 @@ def decode_manifest(body: bytes) -> EntryManifest:
         _demand_plain_name(found.entry.dep_info_name)
     if len({artifact.name for artifact in artifacts} | {found.entry.dep_info_name}) != len(artifacts) + 1:
         raise RemoteObjectError("a manifest names a file twice")
-    return found
 
 
 def decode_build(body: bytes) -> BuildManifest:

@@ -36,15 +36,13 @@ class Publication:
     Attributes:
         subject: see `layout.entry_subject`.
         place: see `layout.locator`.
-        manifest: of the entry.
-        pack: file that holds the pack, or the pack itself.
+        manifest: of the entry; its pack has been sent.
         paths: what it read.
     """
 
     subject: Digest
     place: Digest
     manifest: EntryManifest
-    pack: Path | bytes
     paths: PathSet
 
 
@@ -75,24 +73,37 @@ async def manifest(backend: Backend, trusted: Trusted, subject: Digest) -> Entry
     return None if document is None else documents.decode_manifest(trusted.body(Kind.ENTRIES, subject, document))
 
 
-async def publish(backend: Backend, secret: SecretKey, trusted: Trusted, what: Publication) -> Published:
-    """Send an entry: the pack, then the manifest, then the memo. Whatever is there already stays.
+async def publish_pack(backend: Backend, digest: Digest, pack: Path | bytes) -> None:
+    """Send a pack: a file, or its content. One that is there already stays; it is the same.
+
+    Raises:
+        RemoteError: the remote cannot be asked.
+    """
+    await backend.create(layout.pack_name(digest), pack)
+
+
+async def publish(
+    backend: Backend, secret: SecretKey, trusted: Trusted, what: Publication
+) -> tuple[Published, EntryManifest]:
+    """Send an entry whose pack is there: the manifest, then the memo. Whatever is there already stays.
+
+    Returns:
+        What became of it, and the manifest that is there now.
 
     Raises:
         RemoteObjectError: something that cannot be trusted or read has that name.
         RemoteError: the remote cannot be asked.
     """
-    await backend.create(layout.pack_name(what.manifest.pack), what.pack)
     document = secret.sign(Kind.ENTRIES, what.subject, documents.encode(what.manifest))
-    outcome = Published.STORED
+    outcome, kept = Published.STORED, what.manifest
     if not await backend.create(layout.entry_name(what.subject), document):
         there = await manifest(backend, trusted, what.subject)
         if there is None:
             raise RemoteObjectError("a manifest is there and is not", why="it was removed this moment")
         same = there.entry.artifacts == what.manifest.entry.artifacts
-        outcome = Published.PRESENT if same else Published.DIFFERS
+        outcome, kept = Published.PRESENT if same else Published.DIFFERS, there
     await _publish_memo(backend, secret, trusted, what)
-    return outcome
+    return outcome, kept
 
 
 async def publish_build(backend: Backend, secret: SecretKey, name: BuildName, manifest: BuildManifest) -> Published:

@@ -2,7 +2,7 @@
 
 v1/memos/ab/<locator>/<slot>    signed document, `documents.PathSet`
 v1/entries/ab/<name>            signed document, `documents.EntryManifest`
-v1/packs/ab/<digest>.tar.zst    the blobs of one entry, `pack`
+v1/packs/ab/<digest>.tar.zst    the blobs of entries, `pack`
 v1/builds/ab/<scope>/<age>-<id> signed document, `documents.BuildManifest`; age counts down, so the newest are first
 """
 

@@ -1,10 +1,13 @@
-"""Packs: the blobs of an entry as one tar in zstd, so that one request brings them all.
+"""Packs: the blobs of entries as one tar in zstd, so that one request brings them all.
 
-    pack   = zstd(member…, 1024 zero bytes), named by the digest of the compressed bytes
+    pack   = zstd(member…, 1024 zero bytes)             of one entry
+           | part… zstd(1024 zero bytes)                of several, each part a frame of its own that can be read alone
+    part   = zstd(member…)                              the blobs of one entry
     member = ustar header (name: the blob's digest in hex; mode 0644; no owner, no date), content, zeros up to 512
 
-Anybody's `tar --zstd -t` reads one. We do not: a signed manifest says which blobs of which size must be there in which
-order, so every byte of every header is known beforehand, and what differs is refused.
+A pack is named by the digest of the compressed bytes. Anybody's `tar --zstd -t` reads one. We do not: a signed manifest
+says which blobs of which size must be there in which order, so every byte of every header is known beforehand, and what
+differs is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from blake3 import blake3
 from kache.core.digest import Digest
 from kache.errors import RemoteObjectError
 from kache.remote import compression
-from kache.remote.documents import Member
+from kache.remote.documents import Member, Part
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
@@ -71,6 +74,55 @@ def write_pack(target: int, members: Sequence[Member], open_blob: Callable[[Dige
         RemoteObjectError: a blob is not what its digest says: it must not leave this machine.
         OSError: a blob cannot be read, or the pack not written.
     """
+    return _write_frame(target, members, open_blob, _END)
+
+
+class PackWriter:
+    """Writes a pack of several entries into an open file.
+
+    Args:
+        target: file descriptor, open for reading as well.
+        open_blob: as for `write_pack`.
+    """
+
+    def __init__(self, target: int, open_blob: Callable[[Digest], int]) -> None:
+        self._target = target
+        self._open_blob = open_blob
+        self._size = 0
+
+    def add(self, members: Sequence[Member]) -> Part:
+        """Append the blobs of an entry; if that fails, the pack is as it was before.
+
+        Raises:
+            RemoteObjectError, OSError: as `write_pack`.
+        """
+        offset = self._size
+        try:
+            frame = _write_frame(self._target, members, self._open_blob, b"")
+        except BaseException:
+            os.ftruncate(self._target, offset)
+            os.lseek(self._target, offset, os.SEEK_SET)
+            raise
+        self._size += frame.size
+        return Part(offset, frame.size, frame.digest)
+
+    def finish(self) -> Packed:
+        """End the archive.
+
+        Raises:
+            OSError: it cannot be written or read.
+        """
+        self._size += _write_frame(self._target, (), self._open_blob, _END).size
+        whole = blake3()
+        at = 0
+        while chunk := os.pread(self._target, _PIECE_BYTES, at):
+            whole.update(chunk)
+            at += len(chunk)
+        return Packed(whole.digest(), at)
+
+
+def _write_frame(target: int, members: Sequence[Member], open_blob: Callable[[Digest], int], end: bytes) -> Packed:
+    """Write one zstd frame, and say what its digest and size are."""
     packer, hasher, size = compression.compressor(), blake3(), 0
 
     def put(data: bytes) -> None:
@@ -97,32 +149,41 @@ def write_pack(target: int, members: Sequence[Member], open_blob: Callable[[Dige
                 f"blob {member.digest.hex()[:16]} is not what it was", why="it was altered on this disk"
             )
         put(packer.compress(bytes(-member.size % _BLOCK)))
-    put(packer.compress(_END))
+    put(packer.compress(end))
     put(packer.flush())
     return Packed(hasher.digest(), size)
 
 
 class Unpacker:
-    """Takes a pack piece by piece as it arrives, and gives out its blobs.
+    """Takes a pack, or one part of it, piece by piece as it arrives, and gives out its blobs.
 
     Args:
         members: what the signed manifest says is in it.
-        packed: digest and size of the pack, from the same place.
+        packed: digest and size of the pack or the part, from the same place.
         begin: gives what takes a blob's content, and checks it. Whatever was written is worthless until `finish` has
             returned.
+        is_part: the end of the archive is not in it.
     """
 
-    def __init__(self, members: Sequence[Member], packed: Packed, begin: Callable[[Member], BlobFile]) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        packed: Packed,
+        begin: Callable[[Member], BlobFile],
+        *,
+        is_part: bool = False,
+    ) -> None:
         self._packed = packed
         self._begin = begin
         self._unpacker = compression.decompressor()
         self._arrived = blake3()
         self._arrived_bytes = 0
-        self._plan = _plan(members)
-        self._step = next(self._plan)
-        self._left = self._step.size
+        self._plan = _plan(members, b"" if is_part else _END)
+        self._step = _Step(0, b"")
+        self._left = 0
         self._done = False
-        self._start()
+        while not self._left and not self._done:
+            self._next()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the pack.
@@ -193,11 +254,12 @@ class _Step(NamedTuple):
     member: Member | None = None
 
 
-def _plan(members: Sequence[Member]) -> Iterator[_Step]:
+def _plan(members: Sequence[Member], end: bytes) -> Iterator[_Step]:
     for member in members:
         yield _Step(_BLOCK, header(member))
         yield _Step(member.size, None, member)  # may be empty
         padding = bytes(-member.size % _BLOCK)
         if padding:
             yield _Step(len(padding), padding)
-    yield _Step(len(_END), _END)
+    if end:
+        yield _Step(len(end), end)

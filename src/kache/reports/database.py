@@ -12,7 +12,7 @@ from urllib.parse import quote
 from kache.errors import StoreCorruptError, StoreError, StoreVersionError
 
 INDEX = Path("store", "index.db")
-NEWEST_SCHEMA = 5
+NEWEST_SCHEMA = 6
 """`kache.store.migrations.SCHEMA_VERSION`, without the import; a test holds them together."""
 
 

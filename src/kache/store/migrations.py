@@ -71,7 +71,18 @@ _USAGE = (
         body BLOB NOT NULL)""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS, _REMOTE, _OBSERVATIONS, _USAGE)
+_SHARED_UNIT_SETS = (
+    # Where remotes have entries that were sent there or came from there, and unit sets that wait for their upload. A
+    # row of the latter stays, without its body, to tell what was sent last.
+    """CREATE TABLE remote_places(
+        place TEXT NOT NULL, key BLOB NOT NULL, at_ns INTEGER NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY(place, key)) WITHOUT ROWID""",
+    """CREATE TABLE unit_uploads(
+        id BLOB PRIMARY KEY, place TEXT NOT NULL, queued_ns INTEGER NOT NULL, due_ns INTEGER NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0, digest BLOB NOT NULL, sent_digest BLOB, sent_ns INTEGER, body BLOB)""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _UNIT_SETS, _REMOTE, _OBSERVATIONS, _USAGE, _SHARED_UNIT_SETS)
 """Step n leads from schema n to schema n + 1."""
 SCHEMA_VERSION = len(STEPS)
 

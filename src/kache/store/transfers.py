@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kache.store.index import Index
 
 MAX_TRANSFERS = 100_000
+PLACES_KEPT_NS = 30 * 24 * 3600 * 10**9
+"""What was sent so long ago may have been collected there."""
 
 
 class Transfer(NamedTuple):
@@ -44,6 +47,7 @@ class Waiting(NamedTuple):
     place: str
     key: bytes
     tries: int
+    queued_ns: int = 0
 
 
 class UploadQueue:
@@ -60,7 +64,8 @@ class UploadQueue:
     def due(self, place: str, now_ns: int, limit: int) -> list[Waiting]:
         """What may be sent now, the oldest first."""
         rows = self._index.rows(
-            "SELECT place, key, tries FROM uploads WHERE place = ? AND due_ns <= ? ORDER BY queued_ns LIMIT ?",
+            "SELECT place, key, tries, queued_ns FROM uploads WHERE place = ? AND due_ns <= ?"
+            " ORDER BY queued_ns LIMIT ?",
             (place, now_ns, limit),
         )
         return [Waiting(*row) for row in rows]
@@ -97,6 +102,27 @@ class UploadQueue:
                 (surplus,),
             )
         return surplus
+
+    def note_places(self, place: str, found: Mapping[bytes, bytes]) -> None:
+        """Remember where a remote has entries: key to what `kache.remote.documents` says of it."""
+        if not found:
+            return
+        now_ns = time.time_ns()
+        with self._index.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO remote_places(place, key, at_ns, body) VALUES (?, ?, ?, ?)",
+                [(place, key, now_ns, body) for key, body in found.items()],
+            )
+            connection.execute("DELETE FROM remote_places WHERE at_ns < ?", (now_ns - PLACES_KEPT_NS,))
+
+    def places(self, place: str, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Where a remote has entries, of those for which it is known."""
+        found = {}
+        for key in keys:
+            row = self._index.one("SELECT body FROM remote_places WHERE place = ? AND key = ?", (place, key))
+            if row is not None:
+                found[key] = bytes(row[0])
+        return found
 
     def note(self, transfers: Sequence[Transfer]) -> None:
         """Write what went over the wire."""

@@ -41,12 +41,15 @@ async def once(server: Server) -> bool:
     more = False
     for remote in found.remotes.writable().values():
         if remote.writes.is_closed or remote.writes.is_probe_due:
-            while await found.writes.send_due(remote):
+            while await found.writes.send_due(remote, is_calm=server.draining or not server.engine.is_building):
                 more = True
     for remote in found.remotes.all():
         if remote.reads.is_probe_due:
             remote.reads.probing()
             server.keep(server.loop.create_task(_probe(remote)))
+    places, found.reads.places = found.reads.places, {}
+    for place, known in places.items():
+        await server.in_thread(server.engine.store.uploads.note_places, place, known)
     transfers = [*found.reads.transfers, *found.writes.transfers]
     if transfers:
         found.reads.transfers, found.writes.transfers = [], []

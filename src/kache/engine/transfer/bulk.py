@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kache.core.digest import Digest
 from kache.core.entry import InputMemo
-from kache.engine.record import cache_key
-from kache.engine.transfer.landing import Landing
+from kache.core.unit import RUN_KIND
+from kache.engine.transfer.landing import Landing, demand_keys, range_of, unpacker
 from kache.engine.transfer.remotes import Remote
-from kache.engine.transfer.writes import RemoteWrites
+from kache.engine.transfer.writes import PACK_BYTES, PACK_ENTRIES, RemoteWrites
 from kache.errors import KacheError, RemoteObjectError
 from kache.remote import exchange, layout
 from kache.remote.documents import EntryManifest
 from kache.remote.layout import Kind
-from kache.remote.pack import Packed, Unpacker
 from kache.store.local import LocalStore
 
 log = logging.getLogger("kache")
@@ -107,28 +106,45 @@ async def push(
     there = {subject async for subject in _subjects(remote)}
     writes = RemoteWrites(store)
 
-    async def one(key: Digest) -> None:
-        report.seen += 1
-        entry = store.entry(key)
-        wanted = entry is not None and (crates is None or entry.crate_name in crates)
-        if not wanted or layout.entry_subject(remote.domain, key) in there:
-            report.skipped += 1
-        elif dry_run:
-            report.done += 1
-        else:
-            sent = remote.bulk.sent_bytes
-            outcome = await writes.send(remote, key)
-            report.bytes += max(remote.bulk.sent_bytes - sent, 0)
+    names: dict[Digest, str] = {}
+
+    async def send(keys: Sequence[Digest]) -> None:
+        sent = remote.bulk.sent_bytes
+        outcomes = await writes.send(remote, keys)
+        report.bytes += max(remote.bulk.sent_bytes - sent, 0)
+        for key, outcome in outcomes.items():
             report.done += outcome in ("stored", "present")
             report.differing += outcome == "differs"
             report.refused += outcome == "refused"
             report.failed += outcome in ("failed", "gone")
             if outcome in ("differs", "refused", "failed"):
-                report.problem(f"{entry.crate_name if entry else key.hex()[:16]}: {outcome} ({remote.writes.why})")
+                report.problem(f"{names[key]}: {outcome} ({remote.writes.why})")
+        names.clear()
         progress(report)
 
+    pack_bytes = 0
     try:
-        await _each(_listed(store.entry_keys()), one, min(remote.concurrency, 8))
+        for key in reversed(store.entry_keys()):  # what was needed first comes first
+            report.seen += 1
+            entry = store.entry(key)
+            # What a build script's run left goes with unit sets: no compile asks for it.
+            wanted = (
+                entry is not None and entry.unit_kind != RUN_KIND and (crates is None or entry.crate_name in crates)
+            )
+            if not wanted or layout.entry_subject(remote.domain, key) in there:
+                report.skipped += 1
+            elif dry_run:
+                report.done += 1
+            else:
+                assert entry is not None
+                names[key] = entry.crate_name
+                pack_bytes += sum(artifact.size for artifact in entry.artifacts)
+                if pack_bytes >= PACK_BYTES or len(names) >= PACK_ENTRIES:
+                    await send(tuple(names))
+                    pack_bytes = 0
+            progress(report)
+        if names:
+            await send(tuple(names))
     finally:
         writes.close()
     return report
@@ -169,7 +185,7 @@ async def _pull_one(
     if not dry_run:
         await land(remote, store, manifest)
     report.done += 1
-    report.bytes += manifest.pack_bytes
+    report.bytes += manifest.wire_bytes
 
 
 async def land(remote: Remote, store: LocalStore, manifest: EntryManifest) -> None:
@@ -182,7 +198,7 @@ async def land(remote: Remote, store: LocalStore, manifest: EntryManifest) -> No
     memo = InputMemo(manifest.entry.weak_key, manifest.entry.key, manifest.inputs)
     landing = Landing(store, manifest, manifest.entry)
     try:
-        async for piece in remote.bulk.stream(layout.pack_name(manifest.pack)):
+        async for piece in remote.bulk.stream(layout.pack_name(manifest.pack), range_of(manifest)):
             if piece is None:
                 raise RemoteObjectError("a pack is not there", why="its manifest is, so it was removed")
             await asyncio.to_thread(landing.feed, piece)
@@ -201,19 +217,19 @@ async def _verify_one(
     if manifest.pack not in packs:
         raise RemoteObjectError(f"the pack of {manifest.entry.crate_name} is not there")
     if with_packs:
-        unpacker = Unpacker(manifest.members, Packed(manifest.pack, manifest.pack_bytes), lambda _: _Nowhere())
-        async for piece in remote.bulk.stream(layout.pack_name(manifest.pack)):
+        taker = unpacker(manifest, lambda _: _Nowhere())
+        async for piece in remote.bulk.stream(layout.pack_name(manifest.pack), range_of(manifest)):
             if piece is None:
                 raise RemoteObjectError(f"the pack of {manifest.entry.crate_name} is not there")
-            await asyncio.to_thread(unpacker.feed, piece)
-        unpacker.finish()
-        report.bytes += manifest.pack_bytes
+            await asyncio.to_thread(taker.feed, piece)
+        taker.finish()
+        report.bytes += manifest.wire_bytes
     report.done += 1
 
 
 class _Nowhere:
     def write(self, piece: bytes) -> None:
-        """The digest of the whole pack says enough."""
+        """The digest of all of it says enough."""
 
 
 async def _manifest(remote: Remote, subject: Digest) -> EntryManifest | None:
@@ -226,9 +242,9 @@ async def _manifest(remote: Remote, subject: Digest) -> EntryManifest | None:
     if manifest is None:
         return None
     entry = manifest.entry
-    is_its_own = layout.entry_subject(remote.domain, entry.key) == subject
-    if not is_its_own or cache_key(entry.weak_key, manifest.inputs) != entry.key:
+    if layout.entry_subject(remote.domain, entry.key) != subject:
         raise RemoteObjectError(f"the manifest of {entry.crate_name} has keys that are not its own")
+    demand_keys(manifest, entry.key)
     return manifest
 
 
@@ -258,11 +274,6 @@ async def _each(items: AsyncIterator[Digest], work: Callable[[Digest], Awaitable
             await queue.put(item)
         for _ in range(count):
             await queue.put(None)
-
-
-async def _listed(keys: Collection[Digest]) -> AsyncIterator[Digest]:
-    for key in keys:
-        yield key
 
 
 async def _subjects(remote: Remote) -> AsyncIterator[Digest]:

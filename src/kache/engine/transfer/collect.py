@@ -105,7 +105,7 @@ async def _entries(remote: Remote) -> AsyncIterator[_Entry]:
         except RemoteObjectError:
             manifest = None
         pack = manifest.pack if manifest else None
-        yield _Entry(name.digest, item, pack, item.size + (manifest.pack_bytes if manifest else 0))
+        yield _Entry(name.digest, item, pack, item.size + (manifest.wire_bytes if manifest else 0))
 
 
 async def _old_memos(remote: Remote, before_s: float) -> list[Found]:

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+from kache.core.digest import Digest
 from kache.core.entry import Entry, InputMemo, Role
+from kache.engine.record import cache_key
 from kache.errors import BlobBrokenError, RemoteObjectError
+from kache.remote.backend import Range
 from kache.remote.documents import EntryManifest, Member
-from kache.remote.pack import Packed, Unpacker
+from kache.remote.pack import BlobFile, Packed, Unpacker
 from kache.store.local import LocalStore, Receiving, Staged
 
 _SHAREABLE = (Role.RLIB, Role.RMETA)
 
 
+def unpacker(manifest: EntryManifest, begin: Callable[[Member], BlobFile]) -> Unpacker:
+    """What takes the bytes of a manifest's pack, or of its part of one."""
+    part = manifest.part
+    if part is None:
+        return Unpacker(manifest.members, Packed(manifest.pack, manifest.pack_bytes), begin)
+    return Unpacker(manifest.members, Packed(part.digest, part.size), begin, is_part=True)
+
+
+def range_of(manifest: EntryManifest) -> Range | None:
+    """Which stretch of its pack to ask for; None for all of it."""
+    return None if manifest.part is None else Range(manifest.part.offset, manifest.part.size)
+
+
+def demand_keys(manifest: EntryManifest, key: Digest) -> None:
+    """A manifest must be that of the key it was asked for by, and its key follow from its inputs.
+
+    Raises:
+        RemoteObjectError: it is another entry's.
+    """
+    entry = manifest.entry
+    if entry.key != key or cache_key(entry.weak_key, manifest.inputs) != key:
+        raise RemoteObjectError(f"the manifest of {entry.crate_name} has keys that are not its own")
+
+
 class Landing:
-    """Takes the bytes of one pack. Its methods block: they belong into a worker thread, one at a time.
+    """Takes the bytes of one entry's pack, or of its part of one.
+
+    Its methods block: they belong into a worker thread, one at a time.
 
     Args:
         store: where the blobs go.
@@ -28,7 +58,7 @@ class Landing:
         self._blobs: list[Receiving] = []
         self._lock = threading.Lock()
         self._dropped = False
-        self._unpacker = Unpacker(manifest.members, Packed(manifest.pack, manifest.pack_bytes), self._begin)
+        self._unpacker = unpacker(manifest, self._begin)
 
     def _begin(self, member: Member) -> Receiving:
         blob = self._store.receive(member.digest, member.size, share=member.digest in self._shared)

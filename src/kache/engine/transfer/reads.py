@@ -20,10 +20,12 @@ from kache.core.digest import Digest
 from kache.core.entry import Entry, InputMemo
 from kache.engine.decisions import Missed
 from kache.engine.record import cache_key
-from kache.engine.transfer.landing import Landing
+from kache.engine.transfer.arrivals import Arrivals
+from kache.engine.transfer.fetch import EntryFetch
+from kache.engine.transfer.landing import Landing, range_of
 from kache.engine.transfer.remotes import Remote
 from kache.errors import KacheError, RemoteError, RemoteObjectError, StoreError
-from kache.remote import exchange, layout
+from kache.remote import documents, exchange, layout
 from kache.remote.documents import EntryManifest, PathSet
 from kache.store.local import LocalStore
 from kache.store.transfers import Transfer
@@ -84,6 +86,13 @@ class RemoteReads:
         self._failures_s: Lru[str, float] = Lru(_BUILDS_KEPT)
         self._absence_s: Lru[str, float] = Lru(_BUILDS_KEPT)
         self.transfers: list[Transfer] = []
+        self.places: dict[str, dict[Digest, bytes]] = {}
+        self.arrivals = Arrivals()
+        self.fetch = EntryFetch(store, in_thread, self.arrivals, self.transfers_add)
+
+    def transfers_add(self, row: Transfer) -> None:
+        """Note what went over the wire; the upload service writes it down."""
+        self.transfers.append(row)
 
     def may_have(self, remote: Remote, build: str) -> bool:
         """Whether asking is worth a wait."""
@@ -164,6 +173,9 @@ class RemoteReads:
         if self._is_absent(place):
             return False
         known = False
+        for manifest in self.arrivals.under(missed.weak_key):  # it came with a set: no memo has to be asked for
+            if await self._try(search, documents.path_set(manifest.inputs)):
+                return True
         async for paths in exchange.path_sets(remote.demand, remote.trusted, place):
             known, search.requests = True, search.requests + 1
             if isinstance(paths, RemoteObjectError):
@@ -188,6 +200,9 @@ class RemoteReads:
         if inputs is None:
             return False
         key = cache_key(missed.weak_key, inputs)
+        coming_s = self.arrivals.expected_s(key)
+        if coming_s is not None:
+            return await self._await(search, key, coming_s)
         other = self._fetching.get(key)
         if other is not None:  # a second checkout asks for the same
             search.outcome, search.key = "hit", key
@@ -203,6 +218,17 @@ class RemoteReads:
             del self._fetching[key]
             done.set_result(had)
         return had
+
+    async def _await(self, search: Search, key: Digest, coming_s: float) -> bool:
+        """Wait for an entry that comes in bulk, unless compiling it is expected to end before it arrives."""
+        known = next((each for each in self.arrivals.under(search.missed.weak_key) if each.entry.key == key), None)
+        search.key, search.compile_ms = key, known.entry.compile_ms if known is not None else 0
+        limit_s = max(search.compile_ms / 1000, search.remote.wait_s)
+        if coming_s <= limit_s and await self.arrivals.wait(key, limit_s):
+            search.outcome = "hit"
+            return True
+        search.outcome = "slower"
+        return self._store.entry(key) is not None
 
     async def _take(self, search: Search, subject: Digest, memo: InputMemo) -> bool:
         remote, started = search.remote, time.perf_counter()
@@ -226,6 +252,7 @@ class RemoteReads:
             search.outcome = "slower"
             return False
         search.outcome = "hit"
+        self.places.setdefault(str(remote.place), {})[memo.key] = documents.whereabouts(manifest)
         return True
 
     async def _land(self, search: Search, manifest: EntryManifest, memo: InputMemo) -> None:
@@ -235,7 +262,7 @@ class RemoteReads:
         landing = Landing(self._store, manifest, entry)
         try:
             search.requests += 1
-            async for piece in search.remote.demand.stream(layout.pack_name(manifest.pack)):
+            async for piece in search.remote.demand.stream(layout.pack_name(manifest.pack), range_of(manifest)):
                 if piece is None:
                     raise RemoteObjectError("a pack is not there", why="its manifest is, so it was removed")
                 search.received_bytes += len(piece)

@@ -15,7 +15,7 @@ from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.roots import Roots
 from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, InputMemo, Role
-from kache.core.unit import Unit, UnitFile
+from kache.core.unit import RUN_KIND, Unit, UnitFile
 from kache.engine.warm_start.script_runs import links_outside, told_by
 from kache.engine.warm_start.traces import Trace, unhashed
 from kache.errors import StoreError
@@ -346,7 +346,7 @@ class Capture:
         )
         key = hash_parts([b"run", *(file.digest for file in large)])
         name = os.fsdecode(os.path.basename(base)).rpartition("-")[0].replace("-", "_")
-        entry = Entry(key, key, name, "build-script-run", 0, artifacts, "", b"", b"", b"", ())
+        entry = Entry(key, key, name, RUN_KIND, 0, artifacts, "", b"", b"", b"", ())
         self._store.commit(entry, InputMemo(key, key, ()), staged)
 
     def _discard(self, staged: list[Staged]) -> None:
