@@ -377,11 +377,6 @@ class Engine:
         """Compiles handed out and not recorded yet."""
         return len(self._compiles) + len(self.pending)
 
-    @property
-    def is_building(self) -> bool:
-        """Whether more compiles are likely to come soon."""
-        return bool(self._compiles or self.pending or self.traces.builds())
-
     def running(self) -> list[dict[str, Any]]:
         """The compiles handed out and not ended yet, for people who watch."""
         now = time.perf_counter()

@@ -39,9 +39,10 @@ async def once(server: Server) -> bool:
     if found is None:
         return False
     more = False
+    is_calm = server.draining or not (server.engine.in_flight or server.engine.traces.builds())
     for remote in found.remotes.writable().values():
         if remote.writes.is_closed or remote.writes.is_probe_due:
-            while await found.writes.send_due(remote, is_calm=server.draining or not server.engine.is_building):
+            while await found.writes.send_due(remote, is_calm=is_calm):
                 more = True
     for remote in found.remotes.all():
         if remote.reads.is_probe_due:
