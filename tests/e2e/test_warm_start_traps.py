@@ -216,7 +216,7 @@ def test_without_rustc_bootstrap_unstable_features_are_refused(still_box: Sandbo
     checkout.build(env={"RUSTC_BOOTSTRAP": "1"})
     told = checkout.clean().build(fails=True)
     assert "E0554" in told.stderr and "E0554" in checkout.plain("build", fails=True).stderr
-    assert placed(checkout.clean(), "build", env={"RUSTC_BOOTSTRAP": "1"}) == ["bin"]
+    assert placed(checkout.clean(), "build", env={"RUSTC_BOOTSTRAP": "1"}) == []  # the next command may be without it
 
 
 @needs_c

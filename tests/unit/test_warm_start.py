@@ -51,12 +51,11 @@ def test_versions_and_units_that_no_build_has_are_forgotten() -> None:
     assert {each.stem for each in found.units} == {"lib-a"}
 
 
-def test_programs_and_what_reads_the_untracked_wait_for_commands_that_ask_for_them() -> None:
-    program = unit("app", stem="bin-app", files=(UnitFile("debug/deps/app", 0, executable=True, digest=b"d"),))
-    open_ = unit("macro_user", is_open=True, asked_by=("check",))
-    units = [unit("lib"), program, open_]
-    assert list(kept.wanted_by("build", units)) == [units[0]]
-    assert list(kept.wanted_by("check", units)) == [units[0], open_]
+def test_programs_wait_for_commands_that_ask_for_them() -> None:
+    files = (UnitFile("debug/deps/app", 0, executable=True, digest=b"d"),)
+    units = [unit("lib"), unit("app", stem="bin-app", files=files, asked_by=("test",))]
+    assert list(kept.wanted_by("build", units)) == units[:1]
+    assert list(kept.wanted_by("test", units)) == units
 
 
 def test_a_lock_file_says_which_packages_may_be_wanted(tmp_path: Path) -> None:

@@ -124,6 +124,8 @@ class Reason(enum.StrEnum):
     """RUSTC_BOOTSTRAP, LIBRARY_PATH or another variable that cargo does not compare."""
     OTHER_CARGO_HOME = "other-cargo-home"
     """It was made with another CARGO_HOME: cargo's own hash of it has that path in it, so cargo would rebuild it."""
+    UNTRACKED = "untracked"
+    """It read what cargo does not track, and would not notice a change of; or it wrote beside its own directory."""
     IN_USE = "in-use"
     """Units that are in the target already depend on it, or one of them has files of the same name."""
     NOT_RESTORED = "not-restored"

@@ -59,7 +59,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
         runs: (fingerprint, digest of what it told cargo) of the build scripts' runs it depends on: their flags and
             variables are in no hash of cargo's.
         steering: digest of variables that rustc and linkers go by and cargo does not compare.
-        is_open: it read what cargo does not track.
+        is_open: it read, or wrote, what cargo does not track: it is never placed, nor is what is built on it.
         cargo_home: of whoever compiled a package below it: cargo's hash of such a unit has its path in it.
     """
 

@@ -300,7 +300,7 @@ class LocalStore:
         return file.size >= ready_copies.MIN_BYTES
 
     def prepare_copy(self, digest: bytes) -> None:
-        """Make a private copy of a large blob now, so that a restore need not; one thread at a time."""
+        """Make a private copy of a large blob now, so that a restore need not."""
         with contextlib.suppress(StoreError, OSError):
             self._ready.make(digest)
 
@@ -334,9 +334,10 @@ class LocalStore:
 
     # warm start
 
-    def unit_sets(self, workspace: bytes, toolchain: bytes) -> list[UnitSet]:
-        """What builds of a workspace with a toolchain left, one set a profile, the last used first."""
-        return unit_sets.decode(self._index.rows(unit_sets.OF_WORKSPACE, (workspace, toolchain)))
+    def unit_set(self, workspace: bytes, profile: str, toolchain: bytes) -> UnitSet:
+        """What builds of a workspace with a toolchain left in a profile; without units where that is not known."""
+        rows = self._index.rows(unit_sets.ONE, (unit_sets.name_of(workspace, profile, toolchain),))
+        return next(iter(unit_sets.decode(rows)), UnitSet(workspace, profile, toolchain, ()))
 
     def other_unit_sets(self, workspace: bytes, toolchain: bytes, profile: str, limit: int) -> list[UnitSet]:
         """What builds of other workspaces left in a profile, out of so many sets written last."""

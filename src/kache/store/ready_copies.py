@@ -36,7 +36,7 @@ class ReadyCopies:
     """Unnamed files (O_TMPFILE) on the store's filesystem: nothing is left of them, whatever happens.
 
     cargo reads manifests on one core before it asks for anything; a program of 45 MB takes 15 ms to copy, and is what
-    a build waits for at its end. Any thread may call any method; one thread at a time calls `make`.
+    a build waits for at its end. Any thread may call any method.
     """
 
     def __init__(self, blobs: Blobs) -> None:
@@ -44,6 +44,7 @@ class ReadyCopies:
         self._copies: dict[bytes, Copy] = {}
         self._bytes = 0
         self._lock = threading.Lock()
+        self._making = threading.Lock()
 
     def make(self, digest: bytes) -> None:
         """Copy a blob, unless there is a copy, all of them would be too much, or a reflink takes no time.
@@ -53,8 +54,13 @@ class ReadyCopies:
             BlobBrokenError: it is missing or altered.
         """
         device = self._blobs.device
-        if digest in self._copies or not HAS_UNNAMED or copying.may_clone(device, device):
+        if not HAS_UNNAMED or copying.may_clone(device, device):
             return
+        with self._making:
+            if digest not in self._copies:
+                self._make(digest)
+
+    def _make(self, digest: bytes) -> None:
         with self._blobs.links:
             checked = self._blobs.checked(digest)
         if checked.st_size < MIN_BYTES or self._bytes + checked.st_size > MAX_BYTES:

@@ -18,16 +18,21 @@ from kache.core.unit import UnitSet
 
 MAX_SETS = 64
 OF_OTHERS = "SELECT body FROM unit_sets WHERE workspace <> ? AND toolchain = ? ORDER BY used_ns DESC LIMIT ?"
-OF_WORKSPACE = "SELECT body FROM unit_sets WHERE workspace = ? AND toolchain = ? ORDER BY used_ns DESC"
+ONE = "SELECT body FROM unit_sets WHERE id = ?"
 
 _log = logging.getLogger("kache")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(UnitSet)
 
 
+def name_of(workspace: bytes, profile: str, toolchain: bytes) -> bytes:
+    """The `id` of a set."""
+    return hash_parts([workspace, profile.encode(), toolchain])
+
+
 def save(connection: sqlite3.Connection, unit_set: UnitSet, now_ns: int) -> None:
     """Insert or replace a set; the longest unused beyond 64 go."""
-    name = hash_parts([unit_set.workspace, unit_set.profile.encode(), unit_set.toolchain])
+    name = name_of(unit_set.workspace, unit_set.profile, unit_set.toolchain)
     body = zlib.compress(_encoder.encode(unit_set), 1)
     connection.execute(
         "INSERT OR REPLACE INTO unit_sets(id, workspace, toolchain, used_ns, body) VALUES (?, ?, ?, ?, ?)",
@@ -39,7 +44,7 @@ def save(connection: sqlite3.Connection, unit_set: UnitSet, now_ns: int) -> None
 
 
 def decode(rows: Iterable[tuple[Any, ...]]) -> list[UnitSet]:
-    """Sets of rows of `OF_WORKSPACE`; one that cannot be read is left out."""
+    """Sets of rows of `ONE` or `OF_OTHERS`; one that cannot be read is left out."""
     sets = []
     for (body,) in rows:
         try:

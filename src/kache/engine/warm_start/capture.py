@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kache.cargo import fingerprints
@@ -16,7 +16,10 @@ from kache.compilers.rustc.roots import Roots
 from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, InputMemo, Role
 from kache.core.unit import RUN_KIND, Unit, UnitFile
+from kache.engine.warm_start.declared import changed_ns, content_of, tree
+from kache.engine.warm_start.host import steering
 from kache.engine.warm_start.script_runs import links_outside, told_by
+from kache.engine.warm_start.strays import Strays
 from kache.engine.warm_start.traces import Trace, unhashed
 from kache.errors import StoreError
 from kache.store.local import LocalStore, Staged
@@ -98,6 +101,10 @@ class Capture:
         self._compiled = compiled
         self._told: dict[str, bytes] = {}
         self._unhashed: dict[str, Trace] = {}
+        # Variables that cargo does not compare may be others when cargo asks for what was placed.
+        self._is_steered = place.steering != steering({})
+        outputs = {os.fsencode(each.name) for trace in traces.values() for each in trace.entry.artifacts}
+        self._strays = Strays(place.target_dir, place.directory, frozenset(outputs))
 
     def units(self) -> tuple[Unit, ...]:
         """Every unit that can be placed elsewhere, in the order of their directories."""
@@ -174,7 +181,7 @@ class Capture:
             asked_by=(self._place.intent,),
             runs=self._runs_below(unit),
             steering=self._place.steering,
-            is_open=trace.is_open or any(name.startswith(_OF_CHECKOUT) for name, _ in natives),
+            is_open=self._is_steered or trace.is_open or any(name.startswith(_OF_CHECKOUT) for name, _ in natives),
         )
 
     def _runs_below(self, unit: FoundUnit) -> tuple[tuple[str, bytes], ...]:
@@ -250,7 +257,7 @@ class Capture:
         roots, package = trace.roots, trace.package
         declared = self._declared(unit, package, roots)
         base = self._place.directory + b"/build/" + unit.directory
-        if declared is None or not os.path.isdir(base):
+        if declared is None or not os.path.isdir(base) or not self._was_declared_then(unit, package, base):
             return None
         files, is_tied = self._run_files(base, roots)
         if files is None or links_outside(_read(base + b"/output"), base + b"/out"):
@@ -275,7 +282,18 @@ class Capture:
             asked_by=(self._place.intent,),
             runs=self._runs_below(unit),
             steering=self._place.steering,
+            is_open=self._is_steered or self._wrote_elsewhere(unit),
         )
+
+    def _wrote_elsewhere(self, unit: FoundUnit) -> bool:
+        """Whether it wrote beside its own directory, now or before: a script may write only what is not there yet."""
+        before = self._before.get((self._relative(self._fingerprint_dir(unit)), unit.stem), ())
+        return any(each.is_open for each in before) or self._strays.may_be_of(unit)
+
+    def _was_declared_then(self, unit: FoundUnit, package: bytes, base: bytes) -> bool:
+        """Whether what it declared is what it read: nothing of it changed since it began."""
+        began_ns = os.stat(base + b"/invoked.timestamp").st_mtime_ns
+        return all(changed_ns(os.path.join(package, os.fsencode(name))) < began_ns for name in unit.watched or ())
 
     def _declared(self, unit: FoundUnit, package: bytes, roots: Roots) -> tuple[tuple[bytes, bytes], ...] | None:
         declared = []
@@ -294,18 +312,21 @@ class Capture:
         staged: list[Staged] = []
         is_tied = False
         total = 0
-        for path, found in _tree(base):
+        for path, found in tree(base):
             if path == own_out:
                 continue  # empty: it is made for every run
             total += found.st_size
             if len(files) >= MAX_RUN_FILES or total > MAX_RUN_BYTES or not self._is_common(path, found):
                 self._discard(staged)
                 return None, False
-            small = found.st_size <= INLINE_BYTES
+            small, is_template = found.st_size <= INLINE_BYTES, False
             content = _read(path) if small else b""
             if small:
                 # cargo itself puts the new OUT_DIR in place of the old one in `output` (by `root-output`).
                 text = content.replace(own_out, b"") if not path.startswith(own_out + b"/") else content
+                if path.endswith(b".d"):
+                    text, is_template = _dep_info(content, roots)
+                    content = text
                 is_tied |= self._holds_path(text, roots)
                 digest = b""
             else:
@@ -321,6 +342,7 @@ class Capture:
                     digest=digest,
                     size=found.st_size,
                     content=content,
+                    is_template=is_template,
                 )
             )
         if staged:
@@ -382,50 +404,19 @@ class Capture:
         return os.fsdecode(os.path.relpath(path, self._place.target_dir))
 
 
+def _dep_info(content: bytes, roots: Roots) -> tuple[bytes, bool]:
+    """What a compiler listed for make, which a probe of a build script leaves behind: with placeholders for paths."""
+    try:
+        template = depinfo.template(content, roots.pairs())
+        is_whole = template != content and depinfo.fill(template, roots.pairs()) == content
+    except depinfo.DepInfoError:
+        return content, False
+    return (template, True) if is_whole else (content, False)
+
+
 def tie_of(target_dir: bytes, root: bytes) -> bytes:
     """The place that a unit with paths in it fits: a target directory, and the workspace built in it."""
     return target_dir + b"\0" + root
-
-
-def content_of(path: bytes, digests: FileDigests) -> bytes | None:
-    """Content of a declared path: of a file, of a directory with everything below, empty for one that is absent.
-
-    Returns:
-        None for a directory too large to look at each time.
-    """
-    if not os.path.lexists(path):
-        return b""
-    if not os.path.isdir(path):
-        return digests.digest(path)
-    parts: list[bytes] = []
-    for file, found in _tree(path):
-        if len(parts) > 2 * MAX_RUN_FILES:
-            return None
-        parts += [os.path.relpath(file, path), digests.digest(file) if stat.S_ISREG(found.st_mode) else b"?"]
-    return hash_parts(parts)
-
-
-def newest_ns(path: bytes) -> int:
-    """The newest date of a path and of all below it, as cargo takes it of what a script watches; 0 without it."""
-    try:
-        newest = os.stat(path).st_mtime_ns
-        for file, found in _tree(path):
-            newest = max(newest, found.st_mtime_ns, os.stat(os.path.dirname(file)).st_mtime_ns)
-    except OSError:
-        return 0
-    return newest
-
-
-def _tree(base: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Every file, and what is no file: links, and directories with nothing in them."""
-    for folder, folders, names in os.walk(base):
-        folders.sort()
-        odd = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in (*sorted(names), *odd):
-            path = os.path.join(folder, name)
-            yield path, os.lstat(path)
-        if not names and not folders and folder != base:
-            yield folder, os.lstat(folder)
 
 
 def _read(path: bytes) -> bytes:

@@ -11,31 +11,32 @@ from kache.store.local import LocalStore
 
 
 class CopiesAhead:
-    """Copies the large private files of units, in their order: of several versions the likeliest.
+    """Copies the large private files of units, in the order in which they are placed.
+
+    Copies that nobody took when it ends are left for the hits of the same build: a program whose unit has to wait for
+    a build script's run is wanted a moment later. The store drops what nobody takes at all.
 
     Args:
         store: where they are.
-        units: those about to be placed.
+        units: those about to be placed, dependencies first; of several versions the likeliest first.
     """
 
     def __init__(self, store: LocalStore, units: Iterable[Unit]) -> None:
-        likeliest = {unit.place: unit for unit in reversed(list(units))}
+        likeliest: dict[tuple[str, str], Unit] = {}
+        for unit in units:
+            likeliest.setdefault(unit.place, unit)
         private = (file for unit in likeliest.values() for file in unit.files if file.digest and not file.shared)
         self._ready = {file.digest: threading.Event() for file in private if store.is_large(file)}
         self._store = store
         self._is_over = False
-        self._thread = threading.Thread(target=self._run, name="copies-ahead")
 
     def __enter__(self) -> CopiesAhead:
         if self._ready:
-            self._thread.start()
+            threading.Thread(target=self._run, name="copies-ahead", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._is_over = True
-        if self._ready:
-            self._thread.join()
-            self._store.drop_copies()
 
     def wait_for(self, digest: bytes) -> None:
         """Return when a file's copy is made, if it is one of them; what went wrong the restore will meet again."""

@@ -61,6 +61,18 @@ def identity(env: Mapping[bytes, bytes], digests: FileDigests) -> Digest:
     return hash_parts(parts)
 
 
+def changed_ns(env: Mapping[bytes, bytes]) -> int:
+    """When something that `identity` is made of changed last, as far as dates tell: programs, and what PATH names."""
+    import shutil
+
+    path = os.fsdecode(env.get(b"PATH", b""))
+    found = (shutil.which(program, path=path) for program in (*_PROGRAMS, *_PROGRAMS_MORE))
+    newest = max(map(_ctime_ns, _LIBRARIES), default=0)
+    for program in found:
+        newest = max(newest, _ctime_ns(os.fsencode(program)) if program else 0)
+    return max((newest, *(_mtime_ns(os.fsencode(folder)) for folder in path.split(":") if folder)))
+
+
 def steering(env: Mapping[bytes, bytes]) -> Digest:
     """Digest of the variables that change what rustc and linkers make, and that cargo has in no hash."""
     names = (*LINK_ENV, *_RUSTC)
@@ -72,3 +84,17 @@ def _content(path: bytes, digests: FileDigests) -> bytes:
         return digests.digest(path)
     except OSError:
         return b""
+
+
+def _ctime_ns(path: bytes) -> int:
+    try:
+        return max(os.stat(path).st_ctime_ns, os.lstat(path).st_ctime_ns)
+    except OSError:
+        return 0
+
+
+def _mtime_ns(path: bytes) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0

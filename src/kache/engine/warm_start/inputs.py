@@ -10,7 +10,8 @@ from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc.closure import ENVIRONMENT, Surroundings, holds
 from kache.compilers.rustc.roots import Roots
 from kache.core.entry import InputKind, InputMemo
-from kache.engine.warm_start.capture import content_of, tie_of
+from kache.engine.warm_start.capture import tie_of
+from kache.engine.warm_start.declared import content_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,14 +78,13 @@ class LockFile:
 
 
 def wanted_by(intent: str, units: Iterable[Unit]) -> Iterator[Unit]:
-    """The units, less some that commands of this kind never asked for: hits serve those, if need be. Pure.
+    """The units, less programs that commands of this kind never asked for: those are copies, made by hits if need be.
 
-    Programs, since they have to be copied; and what read things that cargo does not track, since those may have changed
-    until such a command comes.
+    Pure.
     """
     for unit in units:
         is_program = unit.stem.startswith(_PROGRAMS) and any(file.executable and file.digest for file in unit.files)
-        if intent in unit.asked_by or not (is_program or unit.is_open):
+        if intent in unit.asked_by or not is_program:
             yield unit
 
 

@@ -16,8 +16,8 @@ from kache.compilers.rustc.roots import TARGET_TAG, Root, Roots
 from kache.core.entry import Artifact, Role
 from kache.core.outcome import Reason
 from kache.core.unit import Unit, UnitFile
-from kache.engine.warm_start.capture import newest_ns
 from kache.engine.warm_start.copies_ahead import CopiesAhead
+from kache.engine.warm_start.declared import newest_ns
 from kache.engine.warm_start.inputs import Checkout, Inputs
 from kache.engine.warm_start.lock import locked
 from kache.engine.warm_start.present import Present, needed_in
@@ -101,7 +101,7 @@ class Placer:
 
         Args:
             profile: directory below the target directory.
-            units: those that may be of use, the likelier version first.
+            units: those that may be of use, in the order of `in_order`.
         """
         directory = os.path.join(self._checkout.target_dir, os.fsencode(profile))
         layout = os.path.dirname(directory)  # the target directory, or that of a triple below it
@@ -121,7 +121,7 @@ class Placer:
             self._told.update((each, told_by(directory, run)) for each, run in present.units.items() if run.is_run)
             base = f"{profile}/{os.fsdecode(fingerprints.FINGERPRINTS)}"
             taken = {(f"{base}/{os.fsdecode(name)}", stem) for name, stem in present.places()}
-            for unit in in_order(units):
+            for unit in units:
                 if unit.place in taken:
                     continue
                 left = self._verified_and_put(unit)
@@ -150,6 +150,9 @@ class Placer:
     def _elsewhere(self, unit: Unit) -> Left | None:
         """Whether it was made for another place, host or environment."""
         here = self._checkout
+        if unit.is_open:
+            # cargo asks once, and may be asked for this unit much later, or stop before it comes to it.
+            return Left(Reason.UNTRACKED)
         if unit.cargo_home and unit.cargo_home != here.cargo_home:
             return Left(Reason.OTHER_CARGO_HOME, "env:CARGO_HOME")
         if unit.tied_to and unit.tied_to != here.tie:
@@ -381,7 +384,7 @@ def roots_of(checkout: Checkout, target_dir: bytes) -> Roots:
 
 
 def _filled(file: UnitFile, roots: Roots) -> bytes:
-    if "/output-" in file.path:
+    if os.path.basename(file.path).startswith("output-"):
         return roots.from_template(file.content, json=True)
     return depinfo.fill(file.content, roots.pairs())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc.toolchain import Toolchain
 from kache.config.load import Config
 from kache.core.digest import hash_parts
-from kache.core.unit import Unit, UnitSet
+from kache.core.unit import Unit
 from kache.engine.builds import Build
 from kache.engine.in_place_linkers import InPlaceLinkers
 from kache.engine.requests import environment
@@ -25,7 +26,7 @@ from kache.engine.warm_start.capture import Capture, Place
 from kache.engine.warm_start.copies_ahead import CopiesAhead
 from kache.engine.warm_start.inputs import Checkout
 from kache.engine.warm_start.lock import locked
-from kache.engine.warm_start.place import Placed, Placer, cargo_home_of, is_virgin
+from kache.engine.warm_start.place import Placed, Placer, cargo_home_of, in_order, is_virgin
 from kache.engine.warm_start.traces import Trace, Traces
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
@@ -48,6 +49,7 @@ class Known(NamedTuple):
         intent: what it is about to do.
         env, umask: cargo's.
         config: of the workspace.
+        began_ns: when it was met first, by the wall clock.
     """
 
     workspace: Workspace | None
@@ -55,6 +57,7 @@ class Known(NamedTuple):
     env: Mapping[bytes, bytes]
     umask: int
     config: Config
+    began_ns: int
 
 
 class WarmStart:
@@ -88,7 +91,7 @@ class WarmStart:
             if found is not None:  # caches with different salts share nothing
                 salted = hash_parts([found.identity, config.key_salt.encode()])
                 found = Workspace(found.root, found.target_dir, salted)
-            known = self._builds[build.id] = Known(found, wanted, env, request.umask, config)
+            known = self._builds[build.id] = Known(found, wanted, env, request.umask, config, time.time_ns())
             if len(self._builds) > _REMEMBERED:
                 self._builds.popitem(last=False)
         return known.workspace
@@ -137,10 +140,12 @@ class WarmStart:
             links_programs=not self._in_place_linkers.at_hand(env),
             fills_up=fills_up,
         )
-        with CopiesAhead(self._store, (unit for units in by_profile.values() for unit in units)) as ahead:
+        profiles = sorted(by_profile, key=lambda name: name.count("/"))
+        ordered = {profile: list(in_order(by_profile[profile])) for profile in profiles}
+        with CopiesAhead(self._store, (unit for profile in profiles for unit in ordered[profile])) as ahead:
             placer = Placer(self._store, self._digests, checkout, ahead)
-            for profile in sorted(by_profile, key=lambda name: name.count("/")):
-                placer.place(profile, by_profile[profile])
+            for profile in profiles:
+                placer.place(profile, ordered[profile])
         log.info("warm start of %s: %d units", os.fsdecode(found.root), len(placer.placed.units))
         return placer.placed
 
@@ -149,13 +154,10 @@ class WarmStart:
         lock_file = kept.LockFile(found.root)
         by_profile: dict[str, list[Unit]] = {}
         left_bytes = MAX_BYTES
-        for unit_set in self._store.unit_sets(found.identity, toolchain):
-            if unit_set.profile not in wanted.profiles():
-                continue  # what cargo does not track may change before that profile is asked for
-            asked_for = kept.wanted_by(wanted.kind, unit_set.units)
-            by_profile[unit_set.profile] = [unit for unit in asked_for if lock_file.has(unit)]
-        for profile in wanted.profiles():
-            units = by_profile.setdefault(profile, [])
+        for profile in wanted.profiles():  # of others what cargo does not track may change before they are asked for
+            unit_set = self._store.unit_set(found.identity, profile, toolchain)
+            units = [unit for unit in kept.wanted_by(wanted.kind, unit_set.units) if lock_file.has(unit)]
+            by_profile[profile] = units
             if lock_file.is_more_than(units):
                 others = self._store.other_unit_sets(found.identity, toolchain, profile, MAX_OTHERS)
                 theirs = (unit for each in others for unit in each.units if lock_file.has(unit))
@@ -195,6 +197,9 @@ class WarmStart:
         by_profile: dict[bytes, dict[bytes, Trace]],
     ) -> int:
         env, count = known.env, 0
+        if host.changed_ns(env) > known.began_ns:
+            log.info("not captured: tools of this machine changed during the build of %s", os.fsdecode(found.root))
+            return 0
         compiled: dict[str, Trace] = {}
         for directory in sorted(by_profile, key=lambda path: path.count(b"/")):
             traces = by_profile[directory]
@@ -202,7 +207,7 @@ class WarmStart:
             if profile.startswith(b".."):
                 continue
             toolchain = next(iter(traces.values())).toolchain
-            before = self._before(found.identity, os.fsdecode(profile), toolchain)
+            before = self._store.unit_set(found.identity, os.fsdecode(profile), toolchain)
             by_place: dict[tuple[str, str], list[Unit]] = {}
             for unit in before.units:
                 by_place.setdefault(unit.place, []).append(unit)
@@ -221,7 +226,3 @@ class WarmStart:
             self._store.save_unit_set(kept.merge(before, units))
             count += len(units)
         return count
-
-    def _before(self, identity: bytes, profile: str, toolchain: bytes) -> UnitSet:
-        sets = self._store.unit_sets(identity, toolchain)
-        return next((each for each in sets if each.profile == profile), UnitSet(identity, profile, toolchain, ()))

@@ -1,0 +1,130 @@
+"""Warm start and moments: what changes while a build runs, or between two commands, and what a script leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_warm_start_traps import archive, below_a_package, needs_c, placed, program, still_box
+from tests.support.projects import Files, below, manifest, workspace
+from tests.support.sandbox import Sandbox
+
+__all__ = ["still_box"]
+
+_READS = """fn main() {{
+    println!("cargo:rerun-if-changed={header}");
+    println!("cargo:rustc-env=DATA={{}}", std::fs::read_to_string("{header}").unwrap());
+}}
+"""
+
+
+def test_a_run_is_kept_with_what_it_read_not_with_what_was_there_afterwards(still_box: Sandbox) -> None:
+    """Guards a file that a package's script declared and that was edited before the build had ended."""
+    header, mark = still_box.root / "q.h", still_box.root / "edit-now"
+    header.write_text("one")
+    mark.write_text("")
+    edits = f"""fn main() {{
+    println!("cargo:rerun-if-changed=build.rs");
+    if std::fs::remove_file("{mark}").is_ok() {{ std::fs::write("{header}", "two").unwrap(); }}
+}}
+"""
+    source = 'pub const DATA: &str = env!("DATA");\n'
+    user = 'println!("{}", depx::DATA);'
+    script = _READS.format(header=header)
+    files = below_a_package(still_box, script, source, user=user, links="depx", own=edits)
+    checkout = still_box.checkout("a", files)
+    checkout.build()
+    assert header.read_text() == "two" and checkout.program("prog") == "one\n"
+    checkout.clean().build()
+    assert checkout.program("prog") == "two\n"
+
+
+def test_what_a_packages_script_wrote_beside_its_directory_is_there(still_box: Sandbox) -> None:
+    """Guards libraries and data that scripts copy beside the program: such a script runs again, also if it need not."""
+    script = """fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=AGAIN");
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR").unwrap());
+    let beside = out.ancestors().nth(3).unwrap().join("runtime.dat");
+    if !beside.exists() { std::fs::write(beside, "needed").unwrap(); }
+}
+"""
+    reads = "std::env::current_exe().unwrap().with_file_name"
+    user = f'depx::nothing(); print!("{{}}", std::fs::read_to_string({reads}("runtime.dat")).unwrap());'
+    files = below_a_package(still_box, script, "pub fn nothing() {}\n", user=user)
+    checkout = still_box.checkout("a", files)
+    checkout.build()
+    assert checkout.program("prog") == "needed"
+    checkout.build(env={"AGAIN": "1"})
+    for env in ({}, {"AGAIN": "1"}):
+        assert "build-script-run" not in placed(checkout.clean(), "build", env=env)
+        assert checkout.program("prog") == "needed"
+
+
+def natives() -> Files:
+    """A workspace of `first`, and of `second` with a static library that cargo does not know of."""
+    linked = '#[link(name = "v", kind = "static")]\nextern "C" { fn v() -> i32; }\n'
+    return {
+        **workspace("first", "second"),
+        ".cargo/config.toml": '[build]\nrustflags = ["-L", "native=nat"]\n',
+        **below("first", {"Cargo.toml": manifest("first"), "src/main.rs": "fn main() {}\n"}),
+        **below(
+            "second",
+            {
+                "Cargo.toml": manifest("second"),
+                "src/main.rs": linked + 'fn main() { println!("{}", unsafe { v() }); }\n',
+            },
+        ),
+    }
+
+
+@needs_c
+@pytest.mark.parametrize("words", [("-p", "first"), ("-p", "nosuch")])
+def test_what_the_next_command_asks_for_is_of_its_own_moment(still_box: Sandbox, words: tuple[str, ...]) -> None:
+    """Guards native libraries between two commands, of which the first builds something else, or fails."""
+    checkout = still_box.checkout("a", natives())
+    archive(checkout.path / "nat", 1)
+    checkout.build()
+    checkout.clean().build(*words, fails=words[-1] == "nosuch")
+    archive(checkout.path / "nat", 2)
+    checkout.build("-p", "second")
+    assert checkout.program("second") == "2\n"
+
+
+def test_a_link_in_a_declared_directory_counts_by_what_it_leads_to(still_box: Sandbox) -> None:
+    """Guards `rerun-if-changed` of a directory with a symbolic link: cargo follows it, and so does what is compared."""
+    still_box.settings["KACHE_WARM_START_SCRIPTS"] = "declared"
+    script = (
+        'fn main() { println!("cargo:rerun-if-changed=data");'
+        ' println!("cargo:rustc-env=DATA={}", std::fs::read_to_string("data/link").unwrap()); }\n'
+    )
+    files = program('println!("{}", env!("DATA"));', build=script)
+    for name, text in (("a", "one"), ("b", "two")):
+        checkout = still_box.checkout(name, files | {"shared/text": text, "data/.keep": ""})
+        (checkout.path / "data" / "link").symlink_to(Path("..", "shared", "text"))
+        checkout.build()
+        assert checkout.program("prog") == f"{text}\n"
+
+
+def test_what_a_probe_left_behind_names_this_checkout(still_box: Sandbox) -> None:
+    """Guards scripts that try the compiler: their dep-info holds paths, and is as a run here would have left it."""
+    script = """fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let out = std::env::var("OUT_DIR").unwrap();
+    let probe = std::process::Command::new(std::env::var("RUSTC").unwrap())
+        .args(["--crate-name=probe", "--crate-type=lib", "--emit=dep-info", "--out-dir", &out, "src/lib.rs"]);
+    assert!(probe.status().unwrap().success());
+}
+""".replace('"src/lib.rs"]);', '"src/lib.rs"]).status();').replace("probe.status()", "probe")
+    files = below_a_package(still_box, script, "pub fn nothing() {}\n", user="depx::nothing();")
+    first, second = still_box.checkout("a", files), still_box.checkout("b", files)
+    first.build()
+    assert "build-script-run" in placed(second, "build")
+    (left,) = second.target.glob("debug/build/depx-*/out/probe.d")
+    placed_text = left.read_text()
+    assert str(second.path) in placed_text and str(first.path) not in placed_text
+    second.fresh()
+    second.plain("build", "--target-dir", "plain")
+    (plain,) = second.path.glob("plain/debug/build/depx-*/out/probe.d")
+    assert plain.read_text() == placed_text.replace("/target/debug/", "/plain/debug/")
