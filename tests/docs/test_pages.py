@@ -81,7 +81,7 @@ def test_variables_that_are_named_are_read_somewhere() -> None:
     code = "\n".join(path.read_text() for path in sources)
     known = {*pattern.findall(code), *(setting.env for setting in SETTINGS)}
     # What remote/credentials.py puts together from a prefix.
-    known |= {"KACHE_S3_ACCESS_KEY", "KACHE_S3_SECRET_KEY"}
+    known |= {"KACHE_S3_ACCESS_KEY", "KACHE_S3_SECRET_KEY", "KACHE_S3_SESSION_TOKEN"}
     for page in ALL_PAGES:
         named = set(pattern.findall((ROOT / page).read_text()))
         assert named <= known | {"KACHE_S3"}, page

@@ -78,7 +78,7 @@ def place(request: pytest.FixtureRequest, servers: Callable[[str], Server], tmp_
         directory.mkdir()
         return Place(f"file://{directory}", {}, None)
     server = servers(request.param)
-    return Place(server.url(_bucket()), server.env, server)
+    return Place(server.url(bucket_name()), server.env, server)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def machines(make_box: Callable[[str], Sandbox], tmp_path: Path) -> Machines:  #
 @pytest.fixture
 def in_s3(make_box: Callable[[str], Sandbox], s3: S3Server) -> Machines:  # noqa: F811
     """Users of a bucket of their own."""
-    return Machines(make_box, s3.url(_bucket()), s3.env)
+    return Machines(make_box, s3.url(bucket_name()), s3.env)
 
 
 @pytest.fixture
@@ -111,8 +111,9 @@ def proxy(s3: S3Server) -> Iterator[FaultyProxy]:
 @pytest.fixture
 def behind_proxy(make_box: Callable[[str], Sandbox], s3: S3Server, proxy: FaultyProxy) -> Machines:  # noqa: F811
     """Users of a bucket behind the proxy."""
-    return Machines(make_box, s3.url(_bucket(), proxy.url), s3.env)
+    return Machines(make_box, s3.url(bucket_name(), proxy.url), s3.env)
 
 
-def _bucket() -> str:
+def bucket_name() -> str:
+    """A new one."""
     return f"kache-{os.getpid()}-{next(_buckets)}"

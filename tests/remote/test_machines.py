@@ -206,7 +206,8 @@ def test_doctor_reads_and_writes(shared: Machines) -> None:
     """Guards the set-up: doctor proves what the configuration promises, and says whose keys are in use."""
     writer, reader = shared.pair()
     told = _told(writer)
-    assert "can be read" in told and "it can be written; what is sent is signed by" in told
+    assert "can be read, as " in told and "it can be written; what is sent is signed by" in told
+    assert ("access key kacheadmin (AWS_ACCESS_KEY_ID)" if "s3://" in told else "as the user ") in told
     told = _told(reader)
     assert "can be read" in told and "nothing is sent: there is no signing key" in told and "writer-0" in told
     reader.settings["KACHE_REMOTE"] = "file:///nowhere/at/all"

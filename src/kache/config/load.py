@@ -29,6 +29,7 @@ _OTHER_ENV = frozenset(
         "KACHE_PYTHON",
         "KACHE_S3_ACCESS_KEY",
         "KACHE_S3_SECRET_KEY",
+        "KACHE_S3_SESSION_TOKEN",
         "KACHE_REMOTE_SIGNING_KEY",
         "KACHE_REMOTE_TRUSTED_KEYS",
     }

@@ -20,7 +20,7 @@ from obstore import exceptions, store
 from kache.config.remote import RemotePlace
 from kache.errors import RemoteDeniedError, RemoteError, RemoteObjectError, RemoteUnreachableError
 from kache.remote import answers
-from kache.remote.credentials import aws_credentials
+from kache.remote.credentials import Provider, Source, aws_credentials
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -81,6 +81,9 @@ class Backend:
         place: where.
         env: of whoever asks: credentials are in it, or what leads to them.
         patience: how long to wait.
+
+    Attributes:
+        refusal: why no credentials were given, until the error that comes of it is told.
     """
 
     def __init__(self, place: RemotePlace, env: Mapping[str, str], patience: Patience) -> None:
@@ -89,8 +92,9 @@ class Backend:
         self.requests = 0
         self.sent_bytes = 0
         self.received_bytes = 0
+        self.env = env
+        self.refusal: RemoteDeniedError | None = None
         self._prefix = f"{place.prefix}/" if place.prefix else ""
-        self._env = env
         self._made: Any = None
 
     @property
@@ -98,7 +102,7 @@ class Backend:
         """The client, made when it is first needed: a directory may be mounted, credentials may come, later."""
         if self._made is None:
             try:
-                self._made = _MAKERS[self.place.kind](self.place, self._env, self.patience)
+                self._made = _MAKERS[self.place.kind](self)
             except (exceptions.BaseError, ValueError, OSError) as error:
                 raise RemoteUnreachableError(f"cannot use {self.place}", why=first_line(error)) from error
         return self._made
@@ -200,10 +204,29 @@ class Backend:
         except (exceptions.BaseError, OSError) as error:
             raise self._known(error, "cannot delete") from error
 
+    def credentials_of(self, source: Source) -> Provider | None:
+        """A source's provider, whose own words are kept for the error that the client makes of them."""
+        provider = source.provider
+        if provider is None:
+            return None
+
+        def ask() -> dict[str, Any]:
+            try:
+                return provider()
+            except RemoteDeniedError as error:
+                self.refusal = error
+                raise
+
+        return ask
+
     def _known(self, error: BaseException, what: str) -> RemoteError:
         text, what = str(error), f"{what} in {self.place}"
+        refusal, self.refusal = self.refusal, None
+        if refusal is not None:  # the client's text has only half of it
+            return RemoteDeniedError(what, why=f"{refusal.what}: {refusal.why}", fix=refusal.fix)
         refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
         if isinstance(error, refusals) or answers.is_denied(text):
+            self._made = None  # the next request asks for credentials anew: these may have ended
             return RemoteDeniedError(what, why=first_line(error), fix=answers.advice(text))
         why = "it stood still for too long" if isinstance(error, TimeoutError) else first_line(error)
         return RemoteUnreachableError(what, why=why, fix=answers.advice(text))
@@ -243,22 +266,23 @@ def _retry(patience: Patience) -> RetryConfig:
     }
 
 
-def _s3(place: RemotePlace, env: Mapping[str, str], patience: Patience) -> ObjectStore:
+def _s3(backend: Backend) -> ObjectStore:
+    place, env, patience = backend.place, backend.env, backend.patience
+    found = aws_credentials(place.profile, env)
+    regions = (place.region, env.get("AWS_REGION"), env.get("AWS_DEFAULT_REGION"), found.region, "us-east-1")
     config: Any = {
         "bucket": place.bucket,
-        "region": place.region or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1",
+        "region": next(region for region in regions if region),
         "virtual_hosted_style_request": place.style == "virtual",
+        **found.settings,
     }
     endpoint = place.endpoint or env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL") or ""
     if endpoint:
         config["endpoint"] = _virtual(endpoint, place) if place.style == "virtual" else endpoint
-    found = aws_credentials(place.profile, env)
     client, retry = _client(patience, place), _retry(patience)
     client["allow_http"] = endpoint.startswith("http://")
-    if callable(found):
-        return store.S3Store(config=config, client_options=client, retry_config=retry, credential_provider=found)
-    config.update(found)
-    return store.S3Store(config=config, client_options=client, retry_config=retry)
+    provider: Any = backend.credentials_of(found)
+    return store.S3Store(config=config, client_options=client, retry_config=retry, credential_provider=provider)
 
 
 def _virtual(endpoint: str, place: RemotePlace) -> str:
@@ -267,7 +291,8 @@ def _virtual(endpoint: str, place: RemotePlace) -> str:
     return endpoint if host.startswith(f"{place.bucket}.") else f"{scheme}://{place.bucket}.{host}"
 
 
-def _gcs(place: RemotePlace, env: Mapping[str, str], patience: Patience) -> ObjectStore:
+def _gcs(backend: Backend) -> ObjectStore:
+    place, env, patience = backend.place, backend.env, backend.patience
     config: Any = {"bucket": place.bucket}
     if env.get("GOOGLE_APPLICATION_CREDENTIALS"):
         config["application_credentials"] = env["GOOGLE_APPLICATION_CREDENTIALS"]
@@ -280,7 +305,8 @@ def _gcs(place: RemotePlace, env: Mapping[str, str], patience: Patience) -> Obje
     return store.GCSStore(config=config, client_options=_client(patience, place), retry_config=_retry(patience))
 
 
-def _azure(place: RemotePlace, env: Mapping[str, str], patience: Patience) -> ObjectStore:
+def _azure(backend: Backend) -> ObjectStore:
+    place, env, patience = backend.place, backend.env, backend.patience
     config: Any = {"container_name": place.bucket}
     names = {
         "account_name": place.account or env.get("AZURE_STORAGE_ACCOUNT_NAME", ""),
@@ -296,13 +322,14 @@ def _azure(place: RemotePlace, env: Mapping[str, str], patience: Patience) -> Ob
     return store.AzureStore(config=config, client_options=_client(patience, place), retry_config=_retry(patience))
 
 
-def _directory(place: RemotePlace, _env: Mapping[str, str], _patience: Patience) -> ObjectStore:
+def _directory(backend: Backend) -> ObjectStore:
+    place = backend.place
     if not os.path.isdir(place.bucket):
         raise FileNotFoundError(f"there is no directory {place.bucket}")
     return store.LocalStore(place.bucket)
 
 
-_MAKERS: Mapping[str, Callable[[RemotePlace, Mapping[str, str], Patience], ObjectStore]] = {
+_MAKERS: Mapping[str, Callable[[Backend], ObjectStore]] = {
     "s3": _s3,
     "gs": _gcs,
     "az": _azure,

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
 
 def _status(session: Session, *, offline: bool) -> Result:
     from kache.engine.transfer.policy import why_not_write
+    from kache.remote.identity import whose
 
     with session.index() as connection:
         counts = transfers.collect(connection)
@@ -71,6 +72,7 @@ def _status(session: Session, *, offline: bool) -> Result:
         "trusted_keys": [key.id.hex() for key in remote.trusted.keys.values()],
         "signs_as": remote.secret.public().id.hex() if remote.secret else None,
         "why_not_write": why_not,
+        "identity": None,
         "reachable": None,
         "problem": "",
     }
@@ -84,6 +86,9 @@ def _status(session: Session, *, offline: bool) -> Result:
         data["problem"] = asyncio.run(_ask(remote))
         data["reachable"] = not data["problem"]
         lines.insert(1, f"answers   {'yes' if data['reachable'] else 'no: ' + data['problem']}")
+        if data["reachable"]:
+            data["identity"] = whose(remote.place, session.env)
+            lines.insert(2, f"as        {data['identity']}")
     return Result(data, "\n".join(lines), exit_code=1 if data["problem"] else 0, command="remote status")
 
 

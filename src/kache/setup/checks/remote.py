@@ -21,6 +21,7 @@ def check(around: Surroundings) -> list[Finding]:
         return [Finding(OK, "none is used" if around.config.local_only else "none is configured")]
     from kache.engine.transfer.policy import why_not_write
     from kache.engine.transfer.remotes import open_one
+    from kache.remote.identity import whose
 
     try:
         remote = open_one(around.config, around.env)
@@ -29,8 +30,9 @@ def check(around: Surroundings) -> list[Finding]:
     found = [_whom(remote)]
     why_not = why_not_write(around.config, around.env)
     try:
+        identity = whose(remote.place, around.env)
         asyncio.run(_read(remote))
-        found.append(Finding(OK, f"{remote.place} can be read"))
+        found.append(Finding(OK, f"{remote.place} can be read, as {identity}"))
         if why_not:
             found.append(Finding(OK, f"nothing is sent: {why_not}"))
         else:
