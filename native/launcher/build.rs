@@ -11,6 +11,7 @@ const SOURCES: [&str; 8] = ["lib", "sys", "log", "environment", "files", "exec",
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    carry_payload();
     for name in SOURCES {
         println!("cargo:rerun-if-changed=observer/{}.rs", name);
     }
@@ -24,6 +25,24 @@ fn main() {
     println!("cargo:rustc-env=KACHE_OBSERVER={}", library.display());
     println!("cargo:rustc-env=KACHE_OBSERVER_DIGEST={:016x}", fnv1a64(&content));
     println!("cargo:rustc-env=KACHE_OBSERVER_OFF={}", why.replace('\n', " "));
+}
+
+/// The wheel that a release's launcher carries in itself (tools/archive.py); any other launcher carries nothing.
+fn carry_payload() {
+    println!("cargo:rerun-if-env-changed=KACHE_PAYLOAD");
+    let carried = PathBuf::from(variable("OUT_DIR")).join("payload");
+    let wheel = PathBuf::from(variable("KACHE_PAYLOAD"));
+    let content = match wheel.file_name() {
+        Some(_) => fs::read(&wheel).expect("KACHE_PAYLOAD names a wheel"),
+        None => Vec::new(),
+    };
+    fs::write(&carried, content).expect("OUT_DIR can be written");
+    let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !name.is_empty() {
+        println!("cargo:rerun-if-changed={}", wheel.display());
+    }
+    println!("cargo:rustc-env=KACHE_PAYLOAD_FILE={}", carried.display());
+    println!("cargo:rustc-env=KACHE_PAYLOAD_NAME={}", name);
 }
 
 /// The unwinder out of the compiler's archive: one shared library less to find and bind at each start (measured: 0.95 ms

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -15,30 +14,20 @@ from pathlib import Path
 import pytest
 
 from kache import __version__
+from tests.support.dist import shared_dist
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this tree, built offline with the tools of this environment, once for all workers of the run."""
+    """The wheel of this tree, built once for all workers of the run."""
     pytest.importorskip("maturin", reason="builds a wheel")
-    base = tmp_path_factory.getbasetemp()
-    where = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel"
-    where.mkdir(exist_ok=True)
-    with (where / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not list(where.glob("*.whl")):
-            words = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(where), str(ROOT))
-            pip(*words, target=where / "target")
-    return next(where.glob("*.whl"))
+    return shared_dist(tmp_path_factory).wheel
 
 
-def pip(*words: str, target: Path | None = None) -> None:
-    env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    del env["PYTHONPATH"]
-    if target:  # maturin moves the program away from where cargo put it, which a build beside this one would miss
-        env["CARGO_TARGET_DIR"] = str(target)
+def pip(*words: str) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
     run = subprocess.run(argv, env=env, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -83,6 +72,4 @@ def test_an_installed_kache_hits_in_a_second_checkout(wheel: Path, tmp_path: Pat
     launcher = installed(wheel, tmp_path / "a venv")
     env = os.environ | {"KACHE_DAEMON": daemon, "PYTHONPATH": "/nonexistent"}
     run = subprocess.run([launcher, "doctor", "--probe"], env=env, capture_output=True, text=True, check=False)
-    assert "ok    probe: a tiny crate compiled in one checkout was a hit in another" in run.stdout, (
-        run.stdout + run.stderr
-    )
+    assert "probe: a tiny crate compiled in one checkout was a hit in another" in run.stdout, run.stdout + run.stderr

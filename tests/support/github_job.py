@@ -90,12 +90,16 @@ class GitHubJob:
         workspace: the checkout.
         caches: of the repository.
         more: further variables: GITHUB_EVENT_NAME and the like, credentials.
+
+    Attributes:
+        github: of the context of that name, what is not the default.
     """
 
     def __init__(self, box: Sandbox, workspace: Path, caches: GitHubCaches, **more: str) -> None:
         self._temp = box.root / "runner"
         self._temp.mkdir()
         self._caches = caches
+        self.github: dict[str, str] = {}
         self.workspace = workspace
         box.cache_dir = self._temp / "kache-cache"  # a job that fails leaves a daemon there
         kept = {name: value for name, value in box.env().items() if not name.startswith(("KACHE_", "RUSTC_WRAPPER"))}
@@ -115,7 +119,7 @@ class GitHubJob:
         given = {name.replace("_", "-"): value for name, value in inputs.items()}
         assert set(given) <= set(document["inputs"])
         contexts: dict[str, Any] = {
-            "github": {"job": "test", "action_ref": "", "action_repository": ""},
+            "github": {"job": "test", "action_ref": "", "action_repository": "", **self.github},
             "inputs": {},
             "steps": {},
             "env": self.env,

@@ -11,6 +11,7 @@
 mod frame;
 mod marker;
 mod observe;
+mod payload;
 mod program;
 mod python;
 mod replace;
@@ -74,7 +75,7 @@ extern "C" fn main(_: std::os::raw::c_int, argv: *const *const c_char) -> std::o
 }
 
 fn command_line(words: &[&[u8]]) -> ! {
-    let why = match python::find() {
+    let why = match python::find().or_else(payload::install) {
         Some(python) => {
             let error = python::exec_cli(&python, words);
             format!("{}: {}", python.to_string_lossy(), error)

@@ -17,6 +17,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::marker::Marker;
+use crate::payload;
 use crate::socket::{self, Attempt};
 use crate::sys;
 
@@ -33,7 +34,9 @@ const KEPT_SUFFIXES: [&str; 2] = ["_PROXY", "_proxy"];
 
 /// The interpreter; `None` where there is none, and then compiles are plain rustc.
 pub fn find() -> Option<OsString> {
-    beside_launcher().or_else(|| sys::variable("KACHE_PYTHON"))
+    beside_launcher()
+        .or_else(|| sys::variable("KACHE_PYTHON"))
+        .or_else(payload::python)
 }
 
 fn beside_launcher() -> Option<OsString> {

@@ -66,7 +66,7 @@ fn place_for(cache_dir: &OsStr, uid: u32) -> OsString {
 }
 
 /// HOME, or the account's own directory where that is unset or empty.
-fn home_dir() -> OsString {
+pub fn home_dir() -> OsString {
     if let Some(home) = sys::variable("HOME") {
         return home;
     }
