@@ -14,6 +14,7 @@ class KacheError(Exception):
         what: what failed, one line without a full stop; `str(error)` gives it back.
         why: the cause as far as known; the class's own text when empty.
         fix: what the user can do; the class's own text when empty.
+        run: the commands to run next, where the class's own do not fit.
 
     Attributes:
         code: kebab-case id, stable, for scripts and the documentation.
@@ -27,8 +28,9 @@ class KacheError(Exception):
     default_why = ""
     default_fix = ""
 
-    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+    def __init__(self, what: str, *, why: str = "", fix: str = "", run: tuple[str, ...] = ()) -> None:
         super().__init__(what)
+        self.next_commands = run or type(self).next_commands
         self.why = why or self.default_why
         self.fix = fix or self.default_fix
 
@@ -47,7 +49,7 @@ class StoreError(KacheError):
     """The store cannot be used."""
 
     code = "store-unusable"
-    next_commands = ("kache doctor",)
+    next_commands: tuple[str, ...] = ("kache doctor",)
     default_fix = "run kache doctor; builds go on without the cache"
 
 
@@ -55,7 +57,7 @@ class StoreCorruptError(StoreError):
     """The index or a blob does not hold what it must."""
 
     code = "store-corrupt"
-    next_commands = ("kache doctor --verify --repair",)
+    next_commands: tuple[str, ...] = ("kache doctor --verify --repair",)
     default_fix = "run kache doctor --verify --repair; builds go on without the cache"
 
 
@@ -63,6 +65,7 @@ class StoreVersionError(StoreError):
     """A newer kache wrote the store; this one cannot read its schema."""
 
     code = "store-newer"
+    next_commands: tuple[str, ...] = ("kache doctor", "kache --version")
     default_why = "a newer kache has migrated the index, and there is no way back"
     default_fix = "upgrade this kache, or give it a cache dir of its own with KACHE_CACHE_DIR"
 
@@ -71,7 +74,7 @@ class CacheDirError(StoreError):
     """The cache dir cannot be created or written, or is not ours."""
 
     code = "cache-dir-unusable"
-    next_commands = ("kache doctor",)
+    next_commands: tuple[str, ...] = ("kache doctor",)
     default_fix = "make the directory yours and writable, or set KACHE_CACHE_DIR to another one"
 
 
@@ -106,7 +109,7 @@ class DaemonUnreachableError(KacheError):
     """No daemon answers on the socket."""
 
     code = "daemon-unreachable"
-    next_commands = ("kache daemon start", "kache daemon log")
+    next_commands: tuple[str, ...] = ("kache daemon start", "kache daemon log")
     default_fix = "run kache daemon start; builds go on without it"
 
 
@@ -114,6 +117,7 @@ class RemoteError(KacheError):
     """The remote cannot do what it was asked for; builds go on with the store of this machine."""
 
     code = "remote-failed"
+    next_commands: tuple[str, ...] = ("kache remote status", "kache doctor")
     default_fix = "run kache doctor; builds go on without the remote"
 
 
@@ -134,6 +138,7 @@ class RemoteObjectError(RemoteError):
     """An object of the remote is not what it must be; it counts as if it were not there."""
 
     code = "remote-object"
+    next_commands: tuple[str, ...] = ("kache remote verify",)
     default_why = "it was altered, cut short or written by something else"
     default_fix = "run kache remote verify; builds go on without that object"
 
@@ -142,6 +147,7 @@ class UntrustedError(RemoteObjectError):
     """A document is unsigned, signed by a key that is not trusted, or altered."""
 
     code = "remote-untrusted"
+    next_commands: tuple[str, ...] = ("kache keys list", "kache keys trust KEY")
     default_why = "without a signature of a trusted key nobody knows who wrote it"
     default_fix = "if its writer is to be trusted: kache keys trust"
 
@@ -150,6 +156,7 @@ class KeysError(KacheError):
     """A key cannot be read, used or written."""
 
     code = "keys-unusable"
+    next_commands: tuple[str, ...] = ("kache keys list",)
     default_fix = "see kache keys list, and kache keys generate"
 
 
@@ -157,13 +164,14 @@ class ConfigError(KacheError):
     """A configuration value that a command cannot do without is wrong."""
 
     code = "config-invalid"
-    next_commands = ("kache config list",)
+    next_commands: tuple[str, ...] = ("kache config list",)
 
 
 class ConfigFileError(ConfigError):
     """A configuration file cannot be read, is not TOML, or cannot be changed."""
 
     code = "config-file-invalid"
+    next_commands: tuple[str, ...] = ("kache config path", "kache config edit")
     default_fix = "mend the file; nothing was changed"
 
 
@@ -171,6 +179,7 @@ class CargoConfigError(ConfigError):
     """A configuration file of cargo's cannot be read or is not TOML."""
 
     code = "cargo-config-invalid"
+    next_commands: tuple[str, ...] = ("kache doctor",)
     default_fix = "mend the file: cargo refuses it as well; nothing was changed"
 
 
@@ -178,7 +187,7 @@ class SetupBlockedError(KacheError):
     """Something stands in the way of the setup; nothing was changed."""
 
     code = "setup-blocked"
-    next_commands = ("kache init --check",)
+    next_commands: tuple[str, ...] = ("kache init --check",)
     default_fix = "mend it and run kache init again"
 
 
@@ -186,7 +195,7 @@ class SetupFailedError(KacheError):
     """A step of the setup failed; what this run had changed is as it was before."""
 
     code = "setup-failed"
-    next_commands = ("kache init --check",)
+    next_commands: tuple[str, ...] = ("kache init --check",)
     default_fix = "mend it and run kache init again"
 
 
@@ -201,6 +210,7 @@ class ProgramMissingError(KacheError):
     """A program that the command needs is not there or does not start."""
 
     code = "program-missing"
+    next_commands: tuple[str, ...] = ("kache doctor",)
     default_fix = "install it, or mend PATH"
 
 
@@ -208,5 +218,5 @@ class UsageError(KacheError):
     """The command line asks for something kache does not have."""
 
     code = "usage"
-    next_commands = ("kache help",)
+    next_commands: tuple[str, ...] = ("kache help",)
     exit_code = 2

@@ -93,7 +93,9 @@ def find_verb(name: str) -> Verb:
 
     near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=1)
     fix = f"did you mean kache {near[0]}?" if near else "see kache help"
-    raise UsageError(f"kache has no command {name!r}", fix=fix)
+    raise UsageError(
+        f"kache has no command {name!r}", fix=fix, run=(f"kache {near[0]} --help" if near else "kache help",)
+    )
 
 
 def overview() -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from kache.errors import UsageError
 
+_INVALID_CHOICE = re.compile(r"invalid choice: '?(.*?)'? \(choose from (.*)\)")
+_QUOTED = re.compile(r"'([^']+)'")
 Examples = tuple[tuple[str, str], ...]
 
 
@@ -30,8 +33,42 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
-        raise UsageError(message, fix=f"see {self.prog} --help")
+        """Raise what argparse would print, with the nearest word where one was mistyped."""
+        near = self._nearest(message)
+        fix = f"did you mean {near}?" if near else f"see {self.prog} --help"
+        raise UsageError(message, fix=fix, run=(f"{self.prog} --help",))
+
+    def _nearest(self, message: str) -> str:
+        """What was meant instead of an option or a choice that does not exist; empty if nothing is like it."""
+        import difflib
+
+        if message.startswith("unrecognized arguments: "):
+            word = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+            known = [name for name in self._option_string_actions if name.startswith("--")] if word[:1] == "-" else []
+        elif found := _INVALID_CHOICE.search(message):
+            word, known = found[1], _QUOTED.findall(found[2]) or found[2].split(", ")
+        else:
+            return ""
+        return next(iter(difflib.get_close_matches(word, known, n=1)), "")
+
+
+def refuse_flags_of_others(prog: str, action: str, given: Mapping[str, tuple[bool, tuple[str, ...]]]) -> None:
+    """Refuse flags that belong to another action of a verb than the one asked for.
+
+    Args:
+        prog: the verb, `kache daemon`.
+        action: the action.
+        given: flag -> (whether it was given, the actions it goes with).
+
+    Raises:
+        UsageError: one was given with an action it means nothing to.
+    """
+    for flag, (is_given, actions) in given.items():
+        if is_given and action not in actions:
+            takes = " and ".join(f"{prog} {each}" for each in actions)
+            raise UsageError(
+                f"{flag} does not go with {prog} {action}", why=f"it belongs to {takes}", fix="leave it out"
+            )
 
 
 def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

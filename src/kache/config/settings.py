@@ -34,6 +34,7 @@ class Setting:
         env: environment variable, ranks above the files.
         doc: one sentence for the documentation.
         env_only: the launcher reads it before any file, so a file cannot set it.
+        choices: the words it may be; empty where more is possible.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Setting:
     env: str
     doc: str
     env_only: bool = False
+    choices: tuple[str, ...] = ()
 
 
 SCRIPT_RUNS = ("packages", "declared")
@@ -289,6 +291,7 @@ SETTINGS: tuple[Setting, ...] = (
         attribute="incremental",
         type="choice",
         parse=_one_of(INCREMENTAL),
+        choices=INCREMENTAL,
         default=None,
         env="KACHE_INCREMENTAL",
         doc="`adaptive` compiles what is being edited incrementally where cargo asks for it, and stores nothing of it;"
@@ -317,6 +320,7 @@ SETTINGS: tuple[Setting, ...] = (
         attribute="warm_start_scripts",
         type="choice",
         parse=_one_of(SCRIPT_RUNS),
+        choices=SCRIPT_RUNS,
         default="packages",
         env="KACHE_WARM_START_SCRIPTS",
         doc="Whose build scripts' runs are put into a fresh target: `packages`, those of registry and git packages;"
@@ -337,6 +341,7 @@ SETTINGS: tuple[Setting, ...] = (
         attribute="summary",
         type="choice",
         parse=_one_of(SUMMARY_MODES),
+        choices=SUMMARY_MODES,
         default="auto",
         env="KACHE_SUMMARY",
         doc="After `kache cargo` say in a line what the cache did: auto (on a terminal), always or off.",
@@ -346,6 +351,7 @@ SETTINGS: tuple[Setting, ...] = (
         attribute="verify",
         type="choice",
         parse=_one_of(VERIFY_MODES),
+        choices=VERIFY_MODES,
         default="off",
         env="KACHE_VERIFY",
         doc="Compile hits again in the background and report what differs: off, sampled (one hit in 64) or always.",
@@ -364,6 +370,7 @@ SETTINGS: tuple[Setting, ...] = (
         attribute="log_level",
         type="choice",
         parse=_one_of(LOG_LEVELS),
+        choices=LOG_LEVELS,
         default="info",
         env="KACHE_LOG",
         doc="How much is logged: error, warn, info or debug.",

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kache.compilers.file_digests import SETTLED_NS, FileDigests
 from kache.compilers.rustc import args, closure
@@ -32,6 +33,9 @@ _ASKED_CAPACITY = 50_000
 _PATHS_CAPACITY = 100_000
 # These differ between two runs of the same build and no compiler looks at them; a crate that does is not remembered.
 _NOISE = (b"CARGO_MAKEFLAGS=", b"MAKEFLAGS=", b"MFLAGS=", b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=")
+_OF_SCRIPTS = frozenset(
+    {Reason.QUERY, Reason.PROBE, Reason.STDIN_SOURCE, Reason.OUTPUT_PATH, Reason.NO_ARTIFACT_MESSAGES}
+)
 _pack = struct.Struct("<QqqqQ").pack
 
 
@@ -167,7 +171,7 @@ class Lookup:
             if key is not None:
                 hit = self.queries.answer(key)
                 return Answered(hit) if hit is not None else Asked(key, asker.request.argv)
-        return Passed(refusal.reason, refusal.detail)
+        return Passed(refusal.reason, refusal.detail, *_name_of(asker, refusal.reason))
 
     def _match(self, missed: Missed, contents: dict[bytes, Digest | None]) -> Found | None:
         for memo in self._store.memos(missed.weak_key):
@@ -212,6 +216,15 @@ class Lookup:
         if len(self._paths) > _PATHS_CAPACITY:
             self._paths.clear()
         return self._paths.setdefault(path, path)
+
+
+def _name_of(asker: Asker, reason: Reason) -> tuple[str, str]:
+    """What people know a call by that was refused as it came: its crate, or the package whose script asked."""
+    argv, package = asker.request.argv, asker.env.get(b"CARGO_PKG_NAME", b"")
+    crate = next((value for word, value in pairwise(argv) if word == b"--crate-name"), b"")
+    is_probe = reason in _OF_SCRIPTS and bool(package)
+    name = package if is_probe else crate.strip(b"_") and crate  # cargo itself asks in the name of ___
+    return name.decode(errors="replace").replace("-", "_"), "probe" if is_probe else ""
 
 
 def trace_of(missed: Missed, entry: Entry, memo: InputMemo) -> Trace | None:

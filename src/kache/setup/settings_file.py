@@ -25,9 +25,9 @@ def find(name: str) -> Setting:
     for setting in SETTINGS:
         if name in (setting.name, setting.env, f"{TABLE}.{setting.name}"):
             return setting
-    near = difflib.get_close_matches(name, [setting.name for setting in SETTINGS], n=1)
+    near = difflib.get_close_matches(name.removeprefix(f"{TABLE}."), [setting.name for setting in SETTINGS], n=1)
     fix = f"did you mean {near[0]}?" if near else "kache config list names them all"
-    raise UsageError(f"kache has no setting {name!r}", fix=fix)
+    raise UsageError(f"kache has no setting {name!r}", fix=fix, run=("kache config list",))
 
 
 def set_value(setting: Setting, text: str, path: Path) -> None:
@@ -78,6 +78,15 @@ def shown(setting: Setting, value: Any) -> str:
         unit, factor = next(((unit, factor) for unit, factor in _SPANS if value and value % factor == 0), ("", 1))
         return f"{value / factor:g}{unit}"
     return str(value)
+
+
+def glance(setting: Setting, value: Any) -> str:
+    """A value to be read at a glance: a size of 13527658700 is 12.6GiB."""
+    text = shown(setting, value)
+    if setting.type == "size" and text.isdigit() and int(text) >= 1024:
+        unit, factor = next((unit, factor) for unit, factor in _UNITS if int(text) >= factor)
+        return f"{int(text) / factor:.1f}{unit}"
+    return text or "-"
 
 
 def template() -> str:

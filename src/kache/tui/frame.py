@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from textual.app import App
 from textual.pilot import Pilot
 
 from kache.tui.app import Monitor
@@ -47,7 +48,7 @@ async def settled(app: Monitor, pilot: Pilot[None]) -> str:
     return text
 
 
-def text_of(app: Monitor) -> str:
+def text_of(app: App[None]) -> str:
     """The screen's characters."""
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips).rstrip() + "\n"

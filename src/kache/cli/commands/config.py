@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
+from kache.cli.colour import DIM, paint
 from kache.cli.diagnostics import say
 from kache.cli.output import Result
 from kache.cli.parser import Examples, suggest
@@ -26,6 +28,7 @@ EXAMPLES: Examples = (
     ("kache config set max_size 20GiB", "in the user's file"),
     ("kache config set key_salt team-a --project", "in .kache.toml of this project"),
     ("kache config edit", "in $VISUAL or $EDITOR, checked before it is saved"),
+    ("kache config tui", "look at them and change them on the screen"),
 )
 _ACTIONS: tuple[tuple[str, str, Examples], ...] = (
     ("get", "Print the value of one setting.", (("kache config get max_size", "the value in force"),)),
@@ -34,6 +37,7 @@ _ACTIONS: tuple[tuple[str, str, Examples], ...] = (
     ("list", "List every setting with its value and where that comes from.", (("kache config list", "all of them"),)),
     ("path", "Print the path of the file that set would write.", (("kache config path --project", "this project's"),)),
     ("edit", "Open a file in an editor, and save it if it is right.", (("kache config edit", "the user's file"),)),
+    ("tui", "Look at the settings and change them on the screen.", (("kache config tui", "the user's file"),)),
 )
 
 
@@ -47,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             suggest(key, [setting.name for setting in SETTINGS if name == "get" or not setting.env_only])
         if name == "set":
             action.add_argument("value", metavar="VALUE", help="its new value")
-        if name in ("set", "unset", "path", "edit"):
+        if name in ("set", "unset", "path", "edit", "tui"):
             where = action.add_mutually_exclusive_group()
             where.add_argument("--project", action="store_true", help="the project's .kache.toml, not the user's file")
             where.add_argument("--file", metavar="FILE", type=Path, help="this file")
@@ -71,11 +75,27 @@ def run(args: argparse.Namespace, session: Session) -> Result:
             "read": [str(each) for each in session.config.files],
         }
         return Result(data, str(path), command=command)
+    if args.action == "tui":
+        return _tui(path, session, command)
     if args.action == "edit":
         from kache.cli.editor import edit
 
         return Result({"path": str(path)}, edit(path, session), command=command)
     return _change(args, path, session, command)
+
+
+def _tui(path: Path, session: Session, command: str) -> Result:
+    from kache.cli.screen import refuse_what_cannot_be_drawn_on
+    from kache.cli.settings_on_screen import SettingsOnScreen
+
+    refuse_what_cannot_be_drawn_on(session, "an editor on the screen", fix="use kache config list and set")
+    from kache.tui.settings import SettingsEditor
+
+    settings = SettingsOnScreen(session, path)
+    SettingsEditor(settings).run()
+    changed = settings.changed
+    text = f"changed in {path}: {', '.join(changed)}" if changed else f"no change; {path} is as it was"
+    return Result({"path": str(path), "changed": changed}, text, command=command)
 
 
 def _get(name: str, session: Session, command: str) -> Result:
@@ -87,15 +107,18 @@ def _get(name: str, session: Session, command: str) -> Result:
 
 
 def _list(session: Session, command: str) -> Result:
-    from kache.setup.settings_file import shown, value_of
+    from kache.setup.settings_file import glance, value_of
 
     session.warn_of_config_problems()
     rows = [
-        [setting.name, shown(setting, value_of(session.config, setting)), session.config.origins[setting.attribute]]
+        [setting.name, glance(setting, value_of(session.config, setting)), session.config.origins[setting.attribute]]
         for setting in SETTINGS
     ]
     data = {"settings": [_row(session, setting) for setting in SETTINGS]}
-    return Result(data, table(["setting", "value", "from"], rows), command=command)
+    heading, *lines = table(["setting", "value", "from"], rows).splitlines()
+    meanings = [paint(f"    {setting.doc}", DIM, sys.stdout) for setting in SETTINGS]
+    pairs = [line for pair in zip(lines, meanings, strict=True) for line in pair]
+    return Result(data, "\n".join([heading, *pairs]), command=command, pages=True)
 
 
 def _row(session: Session, setting: Setting) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from kache.cli.diagnostics import say
 from kache.cli.output import Result
-from kache.cli.parser import Examples
+from kache.cli.parser import Examples, option, refuse_flags_of_others
 from kache.cli.session import Session
-from kache.errors import DaemonUnreachableError, SetupBlockedError
+from kache.config.values import parse_count
+from kache.errors import DaemonUnreachableError, SetupBlockedError, UsageError
 from kache.reports.render.text import human_bytes, human_duration
 
 DESCRIPTION = (
@@ -37,13 +38,14 @@ EXAMPLES: Examples = (
 )
 ACTIONS = ("status", "start", "stop", "restart", "run", "log", "install", "uninstall")
 LOG_NAME = "daemon.log"
+LINES = 50
 FOLLOW_INTERVAL_S = 0.25
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
-    parser.add_argument("--lines", metavar="N", type=int, default=50, help="log: how many lines (default: 50)")
+    parser.add_argument("--lines", metavar="N", type=option(parse_count), help="log: how many lines (default: 50)")
     parser.add_argument("--follow", action="store_true", help="log: go on as it grows, until Ctrl-C")
     parser.add_argument(
         "--service", action="store_true", help="run: as a service manager runs it, with its log in the file"
@@ -53,8 +55,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> Result:
     """Do the action."""
     session.warn_of_config_problems()
+    given = {
+        "--lines": (args.lines is not None, ("log",)),
+        "--follow": (args.follow, ("log",)),
+        "--service": (args.service, ("run",)),
+    }
+    refuse_flags_of_others("kache daemon", args.action, given)
     if args.action == "log":
-        return _log(session, args.lines, follow=args.follow)
+        if args.follow and session.as_json:
+            raise UsageError("--follow and --json contradict each other", fix="leave one of them out")
+        return _log(session, args.lines or LINES, follow=args.follow)
     if args.action == "run":
         return _run_in_foreground(session, as_service=args.service)
     if args.action in ("install", "uninstall"):
@@ -152,9 +162,9 @@ def _run_in_foreground(session: Session, *, as_service: bool) -> Result:
 def _log(session: Session, count: int, *, follow: bool) -> Result:
     path = session.config.cache_dir / LOG_NAME
     lines, end = _tail(path, count)
-    if not follow or session.as_json:
+    if not follow:
         text = "\n".join(lines) if lines else f"{path} is empty or absent"
-        return Result({"path": str(path), "lines": lines}, text, command="daemon log")
+        return Result({"path": str(path), "lines": lines}, text, command="daemon log", pages=True)
     for line in lines:
         print(line, flush=True)
     while True:

@@ -69,6 +69,10 @@ def run(args: argparse.Namespace, session: Session) -> Result:
         if any(others) or args.cargo_shim or args.git_hooks:
             raise UsageError("--undo takes everything back; it goes with --yes alone")
         return _undo(args, wishes, session)
+    if args.check and (args.yes or args.replace_wrapper):
+        raise UsageError("--check changes nothing, so it needs no --yes", fix="leave one of them out")
+    if args.replace_wrapper and not args.yes:
+        raise UsageError("--replace-wrapper goes with --yes", fix="add --yes, or answer the question")
     plan = planning.make(wishes)
     if args.check:
         blocked = any(step.state is State.BLOCKED for step in plan.steps)

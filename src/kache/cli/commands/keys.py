@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from kache.cli.output import Result
-from kache.cli.parser import Examples
+from kache.cli.parser import Examples, refuse_flags_of_others
 from kache.cli.session import Session
 from kache.errors import UsageError
 from kache.reports.render.text import table
@@ -47,6 +47,12 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     from kache.remote.trust import PublicKey, SecretKey
 
     command = f"keys {args.action}"
+    given = {
+        "--label": (bool(args.label), ("trust",)),
+        "--secret": (args.secret, ("generate",)),
+        "a key": (bool(args.key), ("trust", "revoke")),
+    }
+    refuse_flags_of_others("kache keys", args.action, given)
     if args.action == "generate" and args.secret:
         secret = SecretKey.generate()
         data = {"secret": secret.text, "public": secret.public().text}

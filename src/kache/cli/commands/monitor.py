@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kache.cli.output import Result
 from kache.cli.parser import Examples, option
+from kache.cli.screen import MIN_COLUMNS, MIN_ROWS, refuse_what_cannot_be_drawn_on
 from kache.cli.session import Session
 from kache.cli.store import changed_store
 from kache.config.values import parse_duration
@@ -36,7 +35,6 @@ EXAMPLES: Examples = (
     ("kache monitor --snapshot -", "one frame as text"),
     ("kache monitor --snapshot store.svg --tab store --light", "one frame as a picture"),
 )
-MIN_COLUMNS, MIN_ROWS = 60, 16
 TABS = ("builds", "why", "projects", "store", "transfers", "planner")
 
 
@@ -57,7 +55,9 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     if args.snapshot is None and (args.tab or args.size):
         raise UsageError("--tab and --size are of a snapshot", fix="add --snapshot -, or leave them out")
     if args.snapshot is None:
-        _refuse_what_cannot_be_drawn_on(session)
+        if session.as_json:
+            raise UsageError("a monitor prints no JSON", fix="use kache report --json")
+        refuse_what_cannot_be_drawn_on(session, "the monitor", fix="use kache report, or --snapshot -")
     from kache.tui.source import Source
 
     source = Source(session.config, args.since)
@@ -83,20 +83,6 @@ def _size(value: object) -> tuple[int, int]:
     if not (cross and columns.isdigit() and rows.isdigit()) or int(columns) < MIN_COLUMNS or int(rows) < MIN_ROWS:
         raise ValueError(f"a size in characters from {MIN_COLUMNS}x{MIN_ROWS} on, as 100x30")
     return int(columns), int(rows)
-
-
-def _refuse_what_cannot_be_drawn_on(session: Session) -> None:
-    fix = "use kache report, or --snapshot -"
-    if session.as_json:
-        raise UsageError("a monitor prints no JSON", fix="use kache report --json")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("a monitor needs a terminal", fix=fix)
-    if os.environ.get("TERM", "dumb") == "dumb":
-        raise UsageError("this terminal (TERM=dumb) cannot be drawn on", fix=fix)
-    size = os.get_terminal_size()
-    if size.columns < MIN_COLUMNS or size.lines < MIN_ROWS:
-        what = f"the terminal has {size.columns}x{size.lines} characters"
-        raise UsageError(what, why=f"the monitor needs {MIN_COLUMNS}x{MIN_ROWS}", fix=f"make it larger, or {fix}")
 
 
 def _snapshot(args: argparse.Namespace, session: Session, source: Source) -> Result:

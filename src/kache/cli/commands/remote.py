@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from kache.cli.output import Result
-from kache.cli.parser import Examples, option
+from kache.cli.parser import Examples, option, refuse_flags_of_others
 from kache.cli.remotes import end_progress, open_remote, progress_line, say_problems
 from kache.cli.session import Session
 from kache.config.values import parse_duration, parse_size
@@ -46,6 +46,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> Result:
     """Do the action."""
     session.warn_of_config_problems()
+    given = {
+        "--offline": (args.offline, ("status",)),
+        "--packs": (args.packs, ("verify",)),
+        "--max-age": (args.max_age is not None, ("gc",)),
+        "--max-size": (args.max_size is not None, ("gc",)),
+        "--dry-run": (args.dry_run, ("gc",)),
+    }
+    refuse_flags_of_others("kache remote", args.action, given)
     if args.action == "status":
         return _status(session, offline=args.offline)
     remote = open_remote(session)
