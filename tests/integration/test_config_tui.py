@@ -67,7 +67,7 @@ def search(name: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_golden_frames(size: tuple[int, int]) -> None:
-    env = {"HOME": "/home/ann", "KACHE_MAX_SIZE": "13527658700", "KACHE_INCREMENTAL": "off"}
+    env = {"HOME": "/who/ann", "KACHE_MAX_SIZE": "13527658700", "KACHE_INCREMENTAL": "off"}
 
     async def steps(app: SettingsEditor, pilot: Pilot[None]) -> None:
         await pilot.press("down")
@@ -78,7 +78,7 @@ def test_golden_frames(size: tuple[int, int]) -> None:
             path.write_text(text)
         assert text == path.read_text()
 
-    drive(env, Path("/home/ann/.config/kache/config.toml"), steps, size)
+    drive(env, Path("/who/ann/.config/kache/config.toml"), steps, size)
 
 
 def test_every_setting_is_there_with_what_it_means(file: Path) -> None:

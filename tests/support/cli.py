@@ -83,13 +83,13 @@ class CliBox:
         found: dict[str, Any] = document["data"]
         return found
 
-    def error(self, *words: str) -> dict[str, str]:
+    def error(self, *words: str) -> dict[str, Any]:
         """Run a command with --json, expect a known failure and give its `error`."""
         done = self.run(*words, "--json")
         assert done.returncode in (1, 2), done.stderr + done.stdout
         document = json.loads(done.stdout)
         assert document["success"] is False
-        found: dict[str, str] = document["error"]
+        found: dict[str, Any] = document["error"]
         return found
 
     def index(self) -> Index:
