@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from kache.config.ci import pull_request
+from kache.config.ci import namespace, pull_request
 from kache.config.load import load
 from kache.config.remote import RemotePlace, parse_place
-from kache.engine.transfer.policy import why_not_write
+from kache.engine.transfer.policy import sent_to, why_not_write
 from kache.remote.breaker import FIRST_PAUSE_S, Breaker
 
 
@@ -93,12 +94,42 @@ def test_the_table_the_url_and_the_single_variables(tmp_path: Path) -> None:
         ({"CI_PIPELINE_SOURCE": "merge_request_event"}, True),
         ({"CI_PIPELINE_SOURCE": "external_pull_request_event"}, True),
         ({"CI_MERGE_REQUEST_IID": "7"}, True),
+        ({"KACHE_PULL_REQUEST": "7"}, True),
+        ({"KACHE_PULL_REQUEST": "0"}, False),
     ],
 )
 def test_pull_requests_only_read(tmp_path: Path, env: dict[str, str], is_one: bool) -> None:
     assert bool(pull_request(env)) == is_one
     env = env | {"HOME": str(tmp_path), "KACHE_REMOTE": "s3://b", "KACHE_REMOTE_SIGNING_KEY": "kache-…"}
-    assert bool(why_not_write(load(env, None), env)) == is_one
+    config = load(env, None)
+    assert bool(why_not_write(config, env)) == is_one
+    assert sent_to(config, env) == (None if is_one else config.remote)
+    own = load(env | {"KACHE_REMOTE_PULL_REQUESTS": "own"}, None)
+    place = sent_to(own, env)
+    assert place is not None and place.prefix.startswith("pull/") == is_one
+    assert sent_to(load(env | {"KACHE_REMOTE_READONLY": "1", "KACHE_REMOTE_PULL_REQUESTS": "own"}, None), env) is None
+
+
+def test_each_pull_request_has_one_namespace() -> None:
+    github = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_REPOSITORY": "me/it", "GITHUB_REF": "refs/pull/12/merge"}
+    assert namespace(github).startswith("me-it-12-")
+    assert namespace(github) == namespace(github | {"GITHUB_SHA": "another commit"})
+    gitlab = {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_PROJECT_PATH": "me/it", "CI_MERGE_REQUEST_IID": "12"}
+    names = [
+        namespace(env)
+        for env in (
+            github,
+            github | {"GITHUB_REF": "refs/pull/13/merge"},
+            github | {"GITHUB_REPOSITORY": "me/it-12", "GITHUB_REF": "refs/pull/1/merge"},
+            gitlab | {"CI_PROJECT_PATH": "you/it"},
+            {"KACHE_PULL_REQUEST": "../../../v1/entries"},
+            {"KACHE_PULL_REQUEST": "x" * 1000},
+            {"GITHUB_EVENT_NAME": "merge_group", "GITHUB_REF": "refs/heads/gh-readonly-queue/main/pr-104-ab"},
+        )
+    ]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{8,80}", name) for name in names)
+    assert namespace({}) == ""
 
 
 def test_without_a_key_or_when_told_so_nothing_is_sent(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ _ENV_TYPO_CUTOFF = 0.86
 _OTHER_ENV = frozenset(
     {
         "KACHE_CONFIG",
+        "KACHE_PULL_REQUEST",
         "KACHE_PYTHON",
         "KACHE_S3_ACCESS_KEY",
         "KACHE_S3_SECRET_KEY",
@@ -75,6 +76,7 @@ class Config:
     trust_domain: str = ""
     remote: RemotePlace | None = None
     remote_readonly: bool = False
+    remote_pull_requests: str = "read"
     remote_concurrency: int = 16
     remote_upload_rate: int = 0
     remote_stall_s: float = 0.8

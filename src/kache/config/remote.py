@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields, replace
 EXPECTED = "s3://bucket/prefix, gs://…, az://…, file:///dir, or a table with type and bucket"
 _KINDS = {"s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "azure": "az", "file": "file", "filesystem": "file"}
 _STYLES = ("path", "virtual")
-_OPTIONS = ("endpoint", "region", "profile", "style", "account")
+_YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
+_OPTIONS = ("endpoint", "region", "profile", "style", "account", "anonymous")
 _TABLE_KEYS = ("type", "url", "bucket", "prefix", "path", *_OPTIONS)
 
 
@@ -29,6 +30,7 @@ class RemotePlace:
         profile: of the AWS configuration files.
         style: path or virtual: where the bucket stands in a request; by default path with an endpoint.
         account: of Azure.
+        anonymous: `yes`: who has no credentials asks without; a bucket that everybody may read.
     """
 
     kind: str
@@ -39,6 +41,12 @@ class RemotePlace:
     profile: str = ""
     style: str = ""
     account: str = ""
+    anonymous: str = ""
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether who has no credentials asks without."""
+        return self.anonymous in _YES
 
     @property
     def url(self) -> str:
@@ -74,6 +82,11 @@ def overridden(place: RemotePlace | None, **more: str) -> RemotePlace | None:
     if place is None:
         return RemotePlace("s3", **given) if "bucket" in given else None
     return replace(place, **given) if given and place.kind == "s3" else place
+
+
+def below(place: RemotePlace, *names: str) -> RemotePlace:
+    """A place further down: names are plain."""
+    return replace(place, prefix="/".join(part for part in (place.prefix, *names) if part))
 
 
 def _of_url(text: str) -> RemotePlace:
@@ -122,6 +135,8 @@ def _checked(place: RemotePlace) -> RemotePlace:
         raise ValueError("a bucket")
     if place.style and place.style not in _STYLES:
         raise ValueError("a style of path or virtual")
+    if place.anonymous not in (*_YES, *_NO):
+        raise ValueError("anonymous of yes or no")
     if place.endpoint and not place.endpoint.startswith(("http://", "https://")):
         raise ValueError("an endpoint that starts with https:// or http://")
     if any(part in ("", ".", "..") for part in place.prefix.split("/")) and place.prefix:

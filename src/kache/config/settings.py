@@ -48,6 +48,7 @@ class Setting:
     choices: tuple[str, ...] = ()
 
 
+PULL_REQUESTS = ("read", "own")
 SCRIPT_RUNS = ("packages", "declared")
 
 
@@ -176,7 +177,16 @@ SETTINGS: tuple[Setting, ...] = (
         parse=parse_switch,
         default=False,
         env="KACHE_REMOTE_READONLY",
-        doc="Take from the remote, send nothing; builds of pull requests on GitHub and GitLab always do so.",
+        doc="Take from the remote, send nothing.",
+    ),
+    Setting(
+        name="remote_pull_requests",
+        attribute="remote_pull_requests",
+        type="choice",
+        parse=_one_of(PULL_REQUESTS),
+        default="read",
+        env="KACHE_REMOTE_PULL_REQUESTS",
+        doc="What builds of pull requests may do: `read`, or `own`: also write, to a namespace that nobody else reads.",
     ),
     Setting(
         name="remote_concurrency",

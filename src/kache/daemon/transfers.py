@@ -72,7 +72,11 @@ class Transfers:
     async def find(self, remote: Remote, call: Call, missed: Missed) -> bool:
         """Whether an entry that fits is in the store now."""
         assert self.opened is not None
-        return await self.opened.reads.find(remote, missed, call.build.id)
+        reads, build = self.opened.reads, call.build.id
+        if await reads.find(remote, missed, build):
+            return True
+        own = remote.own
+        return own is not None and reads.may_have(own, build) and await reads.find(own, missed, build)
 
     def is_brought(self, key: bytes) -> bool:
         """Whether a bulk fetch brought an entry; said once, for the first hit of it."""

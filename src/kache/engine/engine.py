@@ -331,11 +331,10 @@ class Engine:
 
     def _send_to(self, compile_: Compile) -> str:
         """The remote this compile may be sent to."""
-        place = compile_.missed.place
-        if place is None:
+        if compile_.missed.place is None:
             return ""
-        env = policy.relevant(compile_.call.request.env)
-        return "" if policy.why_not_write(self.config(compile_.call), env) else str(place)
+        sent_to = policy.sent_to(self.config(compile_.call), policy.relevant(compile_.call.request.env))
+        return "" if sent_to is None else str(sent_to)
 
     def _compiled(
         self, compile_: Compile, done: Done, outcome: Outcome, reason: str, inputs: Sequence[MemoInput]

@@ -21,6 +21,7 @@ from kache.config.remote import RemotePlace
 from kache.errors import RemoteDeniedError, RemoteError, RemoteObjectError, RemoteUnreachableError
 from kache.remote import answers
 from kache.remote.credentials import Provider, Source, aws_credentials
+from kache.remote.identity import is_nobody
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -268,7 +269,7 @@ def _retry(patience: Patience) -> RetryConfig:
 
 def _s3(backend: Backend) -> ObjectStore:
     place, env, patience = backend.place, backend.env, backend.patience
-    found = aws_credentials(place.profile, env)
+    found = aws_credentials(place.profile, env, anonymous=place.is_anonymous)
     regions = (place.region, env.get("AWS_REGION"), env.get("AWS_DEFAULT_REGION"), found.region, "us-east-1")
     config: Any = {
         "bucket": place.bucket,
@@ -293,7 +294,7 @@ def _virtual(endpoint: str, place: RemotePlace) -> str:
 
 def _gcs(backend: Backend) -> ObjectStore:
     place, env, patience = backend.place, backend.env, backend.patience
-    config: Any = {"bucket": place.bucket}
+    config: Any = {"bucket": place.bucket, "skip_signature": is_nobody(place, env)}
     if env.get("GOOGLE_APPLICATION_CREDENTIALS"):
         config["application_credentials"] = env["GOOGLE_APPLICATION_CREDENTIALS"]
     if place.endpoint:
@@ -307,7 +308,7 @@ def _gcs(backend: Backend) -> ObjectStore:
 
 def _azure(backend: Backend) -> ObjectStore:
     place, env, patience = backend.place, backend.env, backend.patience
-    config: Any = {"container_name": place.bucket}
+    config: Any = {"container_name": place.bucket, "skip_signature": is_nobody(place, env)}
     names = {
         "account_name": place.account or env.get("AZURE_STORAGE_ACCOUNT_NAME", ""),
         "account_key": env.get("AZURE_STORAGE_ACCOUNT_KEY", ""),

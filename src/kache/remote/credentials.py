@@ -71,12 +71,13 @@ class Source:
         return str(found.get("access_key_id", ""))
 
 
-def aws_credentials(profile: str, env: Mapping[str, str]) -> Source:
+def aws_credentials(profile: str, env: Mapping[str, str], *, anonymous: bool = False) -> Source:
     """Find them.
 
     Args:
         profile: the configured one; empty for AWS_PROFILE or `default`.
         env: the caller's environment.
+        anonymous: without any, ask without, and no machine for its role.
 
     Raises:
         RemoteDeniedError: the profile is not there, or cannot be used without boto3.
@@ -101,7 +102,7 @@ def aws_credentials(profile: str, env: Mapping[str, str]) -> Source:
         return Source(f"profile {name}", provider=_file(name, env), region=region)
     if profile:
         raise RemoteDeniedError(f"no AWS profile {profile!r} with credentials", why="looked in the shared AWS files")
-    return _of_machine(env, region)
+    return _of_machine(env, region, anonymous=anonymous)
 
 
 def _of_environment(env: Mapping[str, str]) -> Source | None:
@@ -116,9 +117,11 @@ def _of_environment(env: Mapping[str, str]) -> Source | None:
     return None
 
 
-def _of_machine(env: Mapping[str, str], region: str) -> Source:
+def _of_machine(env: Mapping[str, str], region: str, *, anonymous: bool) -> Source:
     if any(name.startswith("AWS_CONTAINER_CREDENTIALS") and value for name, value in env.items()):
         return Source("the container's role", _passed(env), region=region)
+    if anonymous:
+        return Source("nobody: without credentials", {"skip_signature": True}, region=region)
     if env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         why = "neither the environment, nor a profile, nor a container has any"
         fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; docs/how-to/remote.md lists all ways"

@@ -15,6 +15,18 @@ _AZURE_WAYS = (
 )
 
 
+_OTHERS = {
+    "az": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_ID"),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS",),
+}
+_NOBODY = "nobody: without credentials"
+
+
+def is_nobody(place: RemotePlace, env: Mapping[str, str]) -> bool:
+    """Whether Azure or Google is asked without credentials."""
+    return place.is_anonymous and not any(env.get(name) for name in _OTHERS[place.kind])
+
+
 def whose(place: RemotePlace, env: Mapping[str, str]) -> str:
     """Who we are to a remote, and what says so.
 
@@ -22,13 +34,13 @@ def whose(place: RemotePlace, env: Mapping[str, str]) -> str:
         RemoteDeniedError: there are no credentials.
     """
     if place.kind == "s3":
-        source = aws_credentials(place.profile, env)
+        source = aws_credentials(place.profile, env, anonymous=place.is_anonymous)
         key_id = source.key_id()
         return f"access key {key_id} ({source.says})" if key_id else source.says
     if place.kind == "az":
-        return _azure(env)
+        return _NOBODY if is_nobody(place, env) else _azure(env)
     if place.kind == "gs":
-        return _google(place, env)
+        return _NOBODY if is_nobody(place, env) else _google(place, env)
     return f"the user {_user(env)}"
 
 

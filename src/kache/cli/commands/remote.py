@@ -78,7 +78,8 @@ def _status(session: Session, *, offline: bool) -> Result:
     data |= {
         "remote": str(remote.place),
         "trusted_keys": [key.id.hex() for key in remote.trusted.keys.values()],
-        "signs_as": remote.secret.public().id.hex() if remote.secret else None,
+        "signs_as": _signer(remote),
+        "own_namespace": str(remote.own.place) if remote.own else None,
         "why_not_write": why_not,
         "identity": None,
         "reachable": None,
@@ -87,7 +88,8 @@ def _status(session: Session, *, offline: bool) -> Result:
     lines = [
         f"remote    {remote.place}",
         f"trusts    {', '.join(data['trusted_keys']) or 'no key: nothing is taken'}",
-        f"sends     {'as ' + data['signs_as'] if data['signs_as'] else 'nothing: ' + why_not}",
+        f"sends     {'as ' + data['signs_as'] if data['signs_as'] else 'nothing: ' + why_not}"
+        + (f", to this pull request's own {remote.own.place}" if remote.own else ""),
         f"waiting   {plural(counts.waiting, 'entry', 'entries')} for an upload",
     ]
     if not offline:
@@ -98,6 +100,11 @@ def _status(session: Session, *, offline: bool) -> Result:
             data["identity"] = whose(remote.place, session.env)
             lines.insert(2, f"as        {data['identity']}")
     return Result(data, "\n".join(lines), exit_code=1 if data["problem"] else 0, command="remote status")
+
+
+def _signer(remote: Remote) -> str | None:
+    secret = remote.own.secret if remote.own else remote.secret
+    return secret.public().id.hex() if secret else None
 
 
 async def _ask(remote: Remote) -> str:

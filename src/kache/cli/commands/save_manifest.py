@@ -40,6 +40,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     """Send them."""
     session.warn_of_config_problems()
     remote = open_remote(session)
+    remote = remote.own or remote
     if remote.secret is None:
         from kache.engine.transfer.policy import why_not_write
 

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     """Bring, send, or both."""
     session.warn_of_config_problems()
     remote = open_remote(session)
-    if (args.push or args.all) and remote.secret is None:
+    if (args.push or args.all) and remote.secret is None and remote.own is None:
         from kache.engine.transfer.policy import why_not_write
 
         raise KeysError("nothing may be sent from here", why=why_not_write(session.config, session.env))
@@ -75,7 +75,7 @@ def _transfer(
     async def both() -> dict[str, Report]:
         found = {}
         if args.push or args.all:
-            found["push"] = await bulk.push(remote, store, progress_line(session, "sent"), **how)
+            found["push"] = await bulk.push(remote.own or remote, store, progress_line(session, "sent"), **how)
         if args.pull or args.all:
             found["pull"] = await bulk.pull(remote, store, progress_line(session, "brought"), **how)
         return found

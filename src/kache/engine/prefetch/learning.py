@@ -139,9 +139,10 @@ class Learning:
 
     def _places(self, call: Call, request: Request) -> tuple[str, ...]:
         config = call.config
-        if config is None or config.remote is None or policy.why_not_write(config, policy.relevant(request.env)):
+        if config is None or config.remote is None:
             return ()
-        return (str(config.remote),)
+        sent_to = policy.sent_to(config, policy.relevant(request.env))
+        return () if sent_to is None else (str(sent_to),)
 
 
 def intent_of(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from kache.config.load import Config
 from kache.config.remote import RemotePlace
 from kache.core.digest import Digest, hash_parts
-from kache.engine.transfer.policy import why_not_write
+from kache.engine.transfer.policy import own_place, why_not_write
 from kache.errors import KacheError
 from kache.remote.backend import IN_THE_BACKGROUND, Backend, Patience
 from kache.remote.breaker import Breaker
@@ -37,6 +37,7 @@ class Remote:
         upload_rate: bytes a second, 0 for no bound.
         concurrency: requests at one time.
         wait_s: how long a build may wait for an entry that is quickly compiled.
+        own: the namespace of this pull request: written here, and looked in after the rest.
     """
 
     place: RemotePlace
@@ -50,6 +51,7 @@ class Remote:
     upload_rate: int = 0
     concurrency: int = 16
     wait_s: float = 0.25
+    own: Remote | None = None
 
 
 class Remotes:
@@ -72,6 +74,7 @@ class Remotes:
         settings = (
             config.trust_domain,
             config.remote_readonly,
+            config.remote_pull_requests,
             config.remote_stall_s,
             config.remote_wait_s,
             config.remote_upload_rate,
@@ -89,11 +92,12 @@ class Remotes:
 
     def writable(self) -> dict[str, Remote]:
         """Those that may be sent to, by URL; the last opened of each."""
-        return {str(remote.place): remote for _, remote in self._open.values() if remote and remote.secret}
+        return {str(remote.place): remote for remote in self.all() if remote.secret}
 
     def all(self) -> list[Remote]:
         """Every open one."""
-        return [remote for _, remote in self._open.values() if remote]
+        opened = [remote for _, remote in self._open.values() if remote]
+        return opened + [remote.own for remote in opened if remote.own]
 
     def _renewed(
         self, config: Config, place: RemotePlace, env: Mapping[str, str], before: Remote | None
@@ -103,6 +107,8 @@ class Remotes:
             if before is not None:
                 keyring = Keyring(env)
                 before.trusted, before.secret = keyring.trusted, _secret(config, env, keyring)
+                if before.own is not None:
+                    before.own.secret, before.own.trusted = keyring.signing, _own_alone(keyring)
                 return before
             remote = open_one(config, env)
         except (KacheError, OSError) as error:
@@ -115,6 +121,8 @@ class Remotes:
             log.warning("remote %s: no key is trusted, so nothing is taken from it; kache keys trust", place)
         why_not = why_not_write(config, env)
         log.info("remote %s: %s", place, f"read only, {why_not}" if why_not else "read and write")
+        if remote.own is not None:
+            log.info("remote %s: this pull request's own", remote.own.place)
         return remote
 
 
@@ -128,13 +136,25 @@ def open_one(config: Config, env: Mapping[str, str]) -> Remote:
     place = config.remote
     assert place is not None
     keyring = Keyring(env)
+    remote = _opened(config, env, place, keyring.trusted, _secret(config, env, keyring))
+    own = own_place(config, env)
+    if own is not None:
+        remote.own = _opened(config, env, own, _own_alone(keyring), keyring.signing)
+        # Part of every signature: what was signed there is nothing anywhere else.
+        remote.own.domain = f"{config.trust_domain}\0{own.prefix}"
+    return remote
+
+
+def _opened(
+    config: Config, env: Mapping[str, str], place: RemotePlace, trusted: Trusted, secret: SecretKey | None
+) -> Remote:
     stall_s = config.remote_stall_s
     return Remote(
         place,
         Backend(place, env, Patience(stall_s, stall_s, total_s=stall_s)),
         Backend(place, env, IN_THE_BACKGROUND),
-        keyring.trusted,
-        _secret(config, env, keyring),
+        trusted,
+        secret,
         domain=config.trust_domain,
         upload_rate=config.remote_upload_rate,
         concurrency=config.remote_concurrency,
@@ -144,3 +164,7 @@ def open_one(config: Config, env: Mapping[str, str]) -> Remote:
 
 def _secret(config: Config, env: Mapping[str, str], keyring: Keyring) -> SecretKey | None:
     return None if why_not_write(config, env) else keyring.signing
+
+
+def _own_alone(keyring: Keyring) -> Trusted:
+    return Trusted([keyring.signing.public()] if keyring.signing else [])

@@ -33,7 +33,13 @@ def check(around: Surroundings) -> list[Finding]:
         identity = whose(remote.place, around.env)
         asyncio.run(_read(remote))
         found.append(Finding(OK, f"{remote.place} can be read, as {identity}"))
-        if why_not:
+        own = remote.own
+        if own is not None and own.secret is not None:
+            asyncio.run(_write(own))
+            found.append(
+                Finding(OK, f"this pull request writes to {own.place}, signed by {own.secret.public().id.hex()}")
+            )
+        elif why_not:
             found.append(Finding(OK, f"nothing is sent: {why_not}"))
         else:
             asyncio.run(_write(remote))
