@@ -25,9 +25,10 @@ VERSION = re.compile(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?")
 TOWNCRIER, CYCLONEDX = "towncrier==26.9.0", "cyclonedx-bom==7.5.0"
 # File to the line in it; {} is the version.
 PLACES = {
-    "native/launcher/Cargo.toml": (r'^version = ".*"$', 'version = "{}"'),
-    "native/launcher/Cargo.lock": (r'(?<=^name = "kache"\n)version = ".*"$', 'version = "{}"'),
-    "src/kache/__init__.py": (r'^__version__ = ".*"$', '__version__ = "{}"'),
+    "native/launcher/Cargo.toml": (r'^version = ".*"$', 'version = "{0}"'),
+    "native/launcher/Cargo.lock": (r'(?<=^name = "kache"\n)version = ".*"$', 'version = "{0}"'),
+    "src/kache/__init__.py": (r'^__version__ = ".*"$', '__version__ = "{0}"'),
+    "deploy/chart/Chart.yaml": (r'^version: .*\nappVersion: ".*"$', 'version: {0}\nappVersion: "{0}"'),
 }
 
 

@@ -8,6 +8,7 @@
 | azurite | Azure | npm |
 | mise, cargo-binstall | no servers: installers, for tests of release archives | npm; its source, by `cargo install` |
 | actionlint, helm | no servers: linters of workflows and of the chart | their source, by `go install` |
+| kubernetes-validate | no server: Kubernetes' schemas | PyPI; 100 MB, so it is in no environment |
 
 A server that cannot be had is an error, not a reason to test less: KACHE_NO_SERVERS=1 says that this machine shall do
 without.
@@ -35,6 +36,7 @@ GO_PACKAGES = {
     "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
 }
+PIP_PACKAGES = {"kubernetes-validate": "kubernetes-validate==1.37.0"}
 NPM_PACKAGES = {"azurite": "azurite@3.37.0", "mise": "@jdxcode/mise-linux-x64@2026.9.15"}
 NPM_PROGRAMS = {
     "azurite": "node_modules/.bin/azurite-blob",
@@ -78,6 +80,9 @@ def _find(name: str) -> Path | None:
         path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin"
         programs = [shutil.which(program, path=path) for program in CEPH_PROGRAMS]
         return Path(programs[0]) if programs[0] and all(programs) else None
+    if name in PIP_PACKAGES:
+        program = _pip_home(name) / "bin" / name
+        return program if program.exists() else None
     program = HOME / name / NPM_PROGRAMS[name] if name in NPM_PROGRAMS else BIN / name
     return program if program.exists() else None
 
@@ -122,6 +127,17 @@ def _npm_install(name: str) -> None:
     _run(argv, f"{name} cannot be installed", "look at npm's registry and try again")
 
 
+def _pip_install(name: str) -> None:
+    print(f"servers: installing {name} (once)", flush=True)
+    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(_pip_home(name))]
+    _run([*argv, PIP_PACKAGES[name]], f"{name} cannot be installed", "look at the package index and try again")
+
+
+def _pip_home(name: str) -> Path:
+    """Each Python has its own: compiled modules are in it."""
+    return HOME / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
+
+
 def _cargo_install(name: str) -> None:
     print(f"servers: building {name} (some minutes, once)", flush=True)
     crate, version = BINSTALL
@@ -162,6 +178,7 @@ _INSTALLERS: Mapping[str, Callable[[str], None]] = {
     "fake-gcs-server": _go_install,
     "actionlint": _go_install,
     "helm": _go_install,
+    "kubernetes-validate": _pip_install,
     "azurite": _npm_install,
     "mise": _npm_install,
     "cargo-binstall": _cargo_install,

@@ -78,6 +78,7 @@ def test_variables_that_are_named_are_read_somewhere() -> None:
     pattern = re.compile(r"\bKACHE_[A-Z0-9_]*[A-Z0-9]\b")
     sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "native").glob("*/src/**/*.rs"), *(ROOT / "tools").glob("*.*")]
     sources += [*(ROOT / "action").rglob("*.sh"), *(ROOT / "action").rglob("*.yml")]
+    sources += [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
     code = "\n".join(path.read_text() for path in sources)
     known = {*pattern.findall(code), *(setting.env for setting in SETTINGS)}
     # What remote/credentials.py puts together from a prefix.

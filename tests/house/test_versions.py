@@ -18,6 +18,11 @@ def test_package_launcher_and_lock_file_agree() -> None:
     assert [entry["version"] for entry in locked if entry["name"] == package["name"]] == [__version__]
 
 
+def test_the_chart_is_of_this_version() -> None:
+    chart = (ROOT / "deploy" / "chart" / "Chart.yaml").read_text()
+    assert f'\nversion: {__version__}\nappVersion: "{__version__}"\n' in chart
+
+
 def test_the_launcher_depends_on_the_standard_library_alone() -> None:
     manifest = tomllib.loads((LAUNCHER / "Cargo.toml").read_text())
     assert not {"dependencies", "build-dependencies"} & set(manifest)

@@ -40,6 +40,7 @@ def test_fragments_become_a_section_and_the_version_stands_everywhere(tree: Path
     packages = tomllib.loads((tree / "native/launcher/Cargo.lock").read_text())["package"]
     assert [package["version"] for package in packages] == ["9.8.7"]
     assert '__version__ = "9.8.7"' in (tree / "src/kache/__init__.py").read_text()
+    assert 'version: 9.8.7\nappVersion: "9.8.7"' in (tree / "deploy/chart/Chart.yaml").read_text()
     assert [path.name for path in (tree / "changes").iterdir()] == ["README.md"], "each is told once"
     assert run(tree, "check", "v9.8.7").returncode == 0
     notes = run(tree, "notes", "v9.8.7").stdout
