@@ -1,4 +1,4 @@
-"""`make docs`: build the site from docs/ and mkdocs.yml into build/site, with every warning an error."""
+"""`make docs`: build the site from docs/ and mkdocs.yml into build/site; warnings and broken links are errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from tools import setup
+from tools.site_links import broken_links
 
 
 def main() -> int:
@@ -23,6 +24,10 @@ def main() -> int:
     done = subprocess.run(argv, cwd=setup.ROOT, env=env, check=False, capture_output=True, text=True)
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)
+        return 1
+    broken = broken_links(setup.ROOT / "build" / "site")
+    if broken:
+        print("\n".join(["error[broken-links]: links of the site lead nowhere", *broken]), file=sys.stderr)
         return 1
     print("docs: the site is in build/site, from index.html on")
     return 0
