@@ -181,6 +181,53 @@ def test_a_program_that_cannot_be_observed(box: Sandbox) -> None:
     assert [call.reason for call in again.calls.misses] == ["unobserved"]
 
 
+def test_a_file_that_a_macro_writes_is_written_each_time(box: Sandbox) -> None:
+    """Guards side effects: a hit would not bring back a file that is no output, so nothing is stored."""
+    body = f'{{ std::fs::write({HERE} + "/made.txt", "made").unwrap(); String::from("made") }}'
+    checkout = box.checkout("a", looks(body))
+    built(checkout, {}, misses=2)
+    (checkout.path / "made.txt").unlink()
+    again = checkout.clean().build().expect(hits="macros", misses="app")
+    assert [call.reason for call in again.calls.misses] == ["wrote-elsewhere"]
+    assert (checkout.path / "made.txt").read_text() == "made"
+
+
+def test_a_linkers_map_is_there_each_time(box: Sandbox) -> None:
+    """Guards what a linker is told to write out of rustc's sight: by a file of arguments, or a script in its place."""
+    files = alone({"Cargo.toml": manifest("app"), "src/main.rs": "fn main() {}\n", "args": "-Wl,-Map=app.map"})
+    checkout = box.checkout("a", files)
+    for _ in range(2):
+        built = checkout.clean().build(env={"RUSTFLAGS": "-Clink-arg=@args"})
+        assert [call.reason for call in built.calls.misses] == ["wrote-elsewhere"]
+        (checkout.path / "app.map").unlink()
+
+
+def test_a_variable_that_a_script_in_the_linkers_place_uses(box: Sandbox) -> None:
+    """Guards linker scripts: a shell takes all variables at once, and its text says which of them count."""
+    linker = box.root / "linker"
+    linker.write_text('#!/bin/sh\nexec cc "$@" ${OBJECT}\n')
+    linker.chmod(0o755)
+    for number in (1, 2):
+        (box.root / f"v{number}.c").write_text(f"int v(void) {{ return {number}; }}\n")
+        subprocess.run(["cc", "-c", f"v{number}.c"], cwd=box.root, check=True)
+    source = 'extern "C" { fn v() -> i32; }\nfn main() { println!("{}", unsafe { v() }); }\n'
+    checkout = box.checkout("a", alone({"Cargo.toml": manifest("app"), "src/main.rs": source}))
+    flags = {"RUSTFLAGS": f"-Clinker={linker}"}
+    envs = [flags | {"OBJECT": str(box.root / f"v{number}.o")} for number in (1, 2)]
+    assert built(checkout, envs[0], misses=1) == "1"
+    assert built(checkout, envs[1], misses=1) == "2"
+    assert built(checkout, envs[0] | {"UNUSED": "1"}, hits=1) == "1"
+
+
+def test_a_name_that_a_macro_takes_from_the_checkouts_path(box: Sandbox) -> None:
+    """Guards macros that use a part of CARGO_MANIFEST_DIR: the directory's own name is no whole path."""
+    body = f"std::path::Path::new(&{HERE}).file_name().unwrap().to_str().unwrap().to_uppercase().to_lowercase()"
+    for name in ("first-checkout", "second-checkout"):
+        assert built(box.checkout(name, looks(body)), {}) == name
+    same = box.checkout("elsewhere/first-checkout", looks(body))
+    assert built(same, {}, hits=2) == "first-checkout"
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="assembler of x86-64")
 def test_a_macro_that_calls_the_kernel_by_itself(box: Sandbox) -> None:
     """Guards crates that do without libc: their system calls pass every preload by."""

@@ -127,3 +127,12 @@ def test_outputs_replaced_by_links_to_elsewhere(box: Sandbox) -> None:
     checkout.build().expect(hits="macros generated both app", misses=0)
     assert precious.read_text() == "mine"
     assert checkout.program("app") == "13\n"
+
+
+def test_every_file_has_the_mode_that_rustc_gives_it(box: Sandbox) -> None:
+    """Guards readers of a target: on a hit files are as readable as after a compile, dep-info included."""
+    checkout = box.checkout("a", everything())
+    checkout.build()
+    modes = {path.name: path.stat().st_mode for path in outputs_of(checkout)}
+    checkout.clean().build().expect(misses=0)
+    assert {path.name: path.stat().st_mode for path in outputs_of(checkout)} == modes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,20 @@ def test_what_a_probe_left_behind_names_this_checkout(still_box: Sandbox) -> Non
     second.plain("build", "--target-dir", "plain")
     (plain,) = second.path.glob("plain/debug/build/depx-*/out/probe.d")
     assert plain.read_text() == placed_text.replace("/target/debug/", "/plain/debug/")
+
+
+@pytest.mark.parametrize(
+    "config", ['[alias]\nb = "build --release"\n', 'include = ["more.toml"]\n'], ids=["alias", "include"]
+)
+def test_what_configuration_changes_is_left_to_cargo(still_box: Sandbox, config: str) -> None:
+    """Guards short verbs with another meaning, and target directories named in files that a configuration includes."""
+    files = program("") | {".cargo/config.toml": config, ".cargo/more.toml": '[build]\ntarget-dir = "other"\n'}
+    checkout = still_box.checkout("a", files)
+    checkout.cargo("build")
+    checkout.cargo("b")
+    shutil.rmtree(checkout.path / "target", ignore_errors=True)
+    shutil.rmtree(checkout.path / "other", ignore_errors=True)
+    checkout.cargo("b")
+    expected = "target/release/prog" if "alias" in config else "other/debug/prog"
+    found = {path.relative_to(checkout.path).as_posix() for path in checkout.path.glob("*/*/prog")}
+    assert found == {expected}

@@ -6,7 +6,7 @@ What is not understood gives None: then nothing is placed, and cargo goes on as 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from kache.cargo.intent import BuildIntent
 from kache.core.digest import Digest, hash_parts
 
 _CONFIG_NAMES = (b"config", b"config.toml")
+Config = tuple[bytes, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,11 @@ def find(intent: BuildIntent, cwd: bytes, env: Mapping[bytes, bytes]) -> Workspa
     if manifest is None:
         return None
     try:
+        configs = list(_configs(start, env))
+        if _is_aliased(intent.verb, configs, env):
+            return None
         root, text = _root(manifest)
-        directory = _target_dir(intent, start, root, env)
+        directory = _target_dir(intent, start, root, env, configs)
     except (OSError, ValueError):  # tomllib's errors are ValueErrors
         return None
     return None if directory is None else Workspace(root, directory, _identity(text))
@@ -57,7 +61,7 @@ def is_wrapped_by_kache(start: bytes, env: Mapping[bytes, bytes]) -> bool:
     """Whether cargo calls kache itself: another wrapper before it may add flags, of which cargo has no hash."""
     try:
         named = env.get(b"RUSTC_WRAPPER") or env.get(b"CARGO_BUILD_RUSTC_WRAPPER")
-        named = named or _configured(start, env, "rustc-wrapper")
+        named = named or _configured(_configs(start, env), "rustc-wrapper")
     except (OSError, ValueError):
         return False
     return named is None or os.path.basename(named) == b"kache"
@@ -103,32 +107,53 @@ def _excludes(manifest: dict[str, Any], root: bytes, package_dir: bytes) -> bool
     return any(package_dir == path or package_dir.startswith(path + b"/") for path in paths)
 
 
-def _target_dir(intent: BuildIntent, start: bytes, root: bytes, env: Mapping[bytes, bytes]) -> bytes | None:
+def _is_aliased(verb: bytes, configs: Iterable[Config], env: Mapping[bytes, bytes]) -> bool:
+    """Whether somebody gave a short verb (`b`, `t`) another meaning."""
+    name = os.fsdecode(verb)
+    tables = [document.get("alias") for _, document in configs]
+    return b"CARGO_ALIAS_" + verb.upper() in env or any(isinstance(table, dict) and name in table for table in tables)
+
+
+def _target_dir(
+    intent: BuildIntent, start: bytes, root: bytes, env: Mapping[bytes, bytes], configs: Sequence[Config]
+) -> bytes | None:
     """Build dir before target dir; command line before environment before configuration."""
-    build_dir = env.get(b"CARGO_BUILD_BUILD_DIR") or _configured(start, env, "build-dir")
+    build_dir = env.get(b"CARGO_BUILD_BUILD_DIR") or _configured(configs, "build-dir")
     if build_dir:
         return None if b"{" in build_dir else os.path.join(start, build_dir)
     given = intent.target_dir or env.get(b"CARGO_TARGET_DIR") or env.get(b"CARGO_BUILD_TARGET_DIR")
     if given:
         return os.path.normpath(os.path.join(start, given))
-    configured = _configured(start, env, "target-dir")
+    configured = _configured(configs, "target-dir")
     return configured or os.path.join(root, b"target")
 
 
-def _configured(start: bytes, env: Mapping[bytes, bytes], key: str) -> bytes | None:
-    """A path of [build] in the nearest configuration file that has it, absolute."""
+def _configs(start: bytes, env: Mapping[bytes, bytes]) -> Iterator[Config]:
+    """The configuration files that cargo reads, the nearest first: the directory that holds `.cargo`, and what it says.
+
+    Raises:
+        ValueError: one is not TOML, or includes others.
+        OSError: one cannot be read.
+    """
     home = env.get(b"CARGO_HOME") or os.path.join(env.get(b"HOME", b"/"), b".cargo")
-    for directory in (*(os.path.join(above, b".cargo") for above in _upward(start)), home):
+    for directory in dict.fromkeys((*(os.path.join(above, b".cargo") for above in _upward(start)), home)):
         for name in _CONFIG_NAMES:
             path = os.path.join(directory, name)
-            if not os.path.isfile(path):
-                continue
-            build = _read(path).get("build", {})
-            value = build.get(key) if isinstance(build, dict) else None
-            if isinstance(value, str):
-                # Relative to the directory that holds `.cargo`.
-                return os.path.normpath(os.path.join(os.path.dirname(directory), os.fsencode(value)))
-            break
+            if os.path.isfile(path):
+                document = _read(path)
+                if "include" in document:
+                    raise ValueError("files that a configuration includes are not followed")
+                yield os.path.dirname(directory), document
+                break
+
+
+def _configured(configs: Iterable[Config], key: str) -> bytes | None:
+    """A path of [build] in the nearest configuration file that has it, absolute."""
+    for directory, document in configs:
+        build = document.get("build", {})
+        value = build.get(key) if isinstance(build, dict) else None
+        if isinstance(value, str):
+            return os.path.normpath(os.path.join(directory, os.fsencode(value)))
     return None
 
 

@@ -100,6 +100,8 @@ class Reason(enum.StrEnum):
     """A source was written while rustc ran: nobody knows which version it read."""
     UNOBSERVED = "unobserved"
     """A macro may have read something that cannot be observed: it runs a static program, or calls the kernel itself."""
+    WROTE_ELSEWHERE = "wrote-elsewhere"
+    """A macro or the linker wrote a file that is no output (a linker's map, say): a hit would not bring it back."""
     NO_DEP_INFO = "no-dep-info"
     """rustc left no readable dep-info file, so what it read is not known."""
     MISSING_OUTPUT = "missing-output"

@@ -13,11 +13,19 @@ import msgspec
 
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo, observed_env, observed_log
-from kache.compilers.rustc.closure import ENVIRONMENT, NORMALISED, ClosureMaker, InputChangedError
+from kache.compilers.rustc.closure import (
+    CHECKOUT,
+    CHECKOUT_NAME,
+    ENVIRONMENT,
+    NORMALISED,
+    ClosureMaker,
+    InputChangedError,
+)
 from kache.compilers.rustc.key_inputs import dependency_directories, find_artifact
 from kache.compilers.rustc.macro_library import MacroTraits
 from kache.compilers.rustc.observed_inputs import Around, Observed, judge
 from kache.compilers.rustc.outputs import Messages, debug_files, read_messages, role_of
+from kache.compilers.rustc.roots import is_package
 from kache.compilers.rustc.toolchain import holds
 from kache.core.digest import hash_bytes, hash_parts
 from kache.core.entry import Artifact, Entry, FileIdentity, InputKind, InputMemo, MemoInput, Role
@@ -31,6 +39,8 @@ from kache.store.local import LocalStore, Staged
 
 _SHAREABLE = (Role.RLIB, Role.RMETA)
 _HOST_KINDS = ("build-script", "proc-macro")
+_MIN_NAME = 4
+"""Shorter names of directories are found in every artifact by chance."""
 _SHOWN_DIGEST_BYTES = 6
 _SHOWN_VALUE_BYTES = 200
 
@@ -122,7 +132,7 @@ class Recorder:
         try:
             info = depinfo.parse(text)
             maker.add_sources(info)
-            observed = self._observed(missed, done, info, [path for path, _ in outputs])
+            observed = self._observed(missed, done, info, [dep_info_path, *(path for path, _ in outputs)])
             if observed is not None:
                 maker.add_observed(observed)
         except depinfo.DepInfoError as error:
@@ -135,7 +145,8 @@ class Recorder:
             raise NotStoredError(Reason.NATIVE_INPUT, missed.inputs.unfollowed)
         staged: list[Staged] = []
         try:
-            artifacts, tied = self._stage(missed, outputs, staged, around.outputs)
+            needles = _needles(missed, observed)
+            artifacts, tied = self._stage(missed, outputs, staged, around.outputs, needles)
             template = depinfo.template(text, missed.around.roots.pairs())
             inputs = maker.finish(info, tied=tied, has_diagnostics=messages.has_diagnostics)
             entry = self._entry(missed, done, artifacts, (dep_info_path, template), inputs)
@@ -176,7 +187,7 @@ class Recorder:
         """What the compile was seen to look at; None if it was not observed: explicit rules alone decide.
 
         Raises:
-            NotStoredError: a macro may have looked at something unseen.
+            NotStoredError: a macro may have looked at something unseen, or something was written that is no output.
         """
         if not done.observed:
             return None
@@ -190,6 +201,8 @@ class Recorder:
         observed = judge(records, Around(call, missed.around.env, prefixes, keyed, frozenset(outputs), self.traits))
         if observed is not None and observed.gap:
             raise NotStoredError(Reason.UNOBSERVED, observed.gap)
+        if observed is not None and observed.left_behind:
+            raise NotStoredError(Reason.WROTE_ELSEWHERE, observed.left_behind)
         return observed
 
     def _outputs(
@@ -239,9 +252,9 @@ class Recorder:
         outputs: Sequence[tuple[bytes, Role]],
         staged: list[Staged],
         ended: Mapping[bytes, tuple[int, ...]],
+        needles: Sequence[bytes],
     ) -> tuple[tuple[Artifact, ...], set[bytes]]:
         roots = missed.around.roots
-        needles = roots.needles() if missed.remapped else ()
         artifacts: list[Artifact] = []
         tied: set[bytes] = set()
         shareable = (*_SHAREABLE, Role.LINKED) if self._stays_as_linked(missed) else _SHAREABLE
@@ -257,6 +270,8 @@ class Recorder:
             if path in ended and ended[path] != content_identity(item.identity):
                 raise NotStoredError(Reason.OUTPUT_CHANGED, os.fsdecode(path))  # stripped, say, before we came to it
             for needle in item.found:
+                if b"/" not in needle:
+                    tied.add(CHECKOUT_NAME)
                 tied.update(root.placeholder for root in roots.tied_to(needle))
             name = os.path.basename(path).decode("utf-8", "surrogateescape")
             artifacts.append(Artifact(name, role, item.digest, item.size, bool(item.mode & 0o111)))
@@ -265,7 +280,7 @@ class Recorder:
     def _stays_as_linked(self, missed: Missed) -> bool:
         """A build script or proc macro of a package that nobody edits: nothing will write to what was linked."""
         call, roots = missed.call, missed.around.roots
-        if call.unit_kind not in _HOST_KINDS or not roots.normalise(roots.cwd).startswith(b"<cargo-home>/"):
+        if call.unit_kind not in _HOST_KINDS or not is_package(roots.normalise(roots.cwd)):
             return False
         words = call.link_inputs if call.linker is None else (*call.link_inputs, call.linker)
         return not self.in_place_linkers.at_hand(missed.around.env, words)
@@ -319,6 +334,17 @@ def cache_key(weak_key: bytes, inputs: Sequence[MemoInput]) -> bytes:
 def identity_of(found: os.stat_result) -> tuple[int, ...]:
     """What must not change while rustc runs."""
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _needles(missed: Missed, observed: Observed | None) -> tuple[bytes, ...]:
+    """What ties an artifact to its checkout: paths, and its name where a macro asked for a variable with the path."""
+    roots, env = missed.around.roots, missed.around.env
+    if not missed.remapped:
+        return ()
+    path = roots.real(CHECKOUT)
+    name = os.path.basename(path)
+    is_told = observed is not None and any(path in env.get(variable, b"") for variable in observed.told_macros)
+    return (*roots.needles(), name) if is_told and len(name) >= _MIN_NAME else roots.needles()
 
 
 def labelled(missed: Missed, inputs: Sequence[MemoInput]) -> bytes:

@@ -108,6 +108,7 @@ def _write_dep_info(entry: Entry, shape: Shape, request: Request) -> None:
     # cargo compares the values in it with those of its next run: they are this call's, as rustc would write them.
     env = environment(request) if b"# env-dep:" in entry.dep_info else None
     with open(staged, "wb") as file:
+        os.fchmod(file.fileno(), 0o666 & ~request.umask)  # this process has a umask of its own
         file.write(depinfo.fill(entry.dep_info, shape.roots.pairs(), env))
     make_way(path)
     os.rename(staged, path)

@@ -22,6 +22,8 @@ from kache.util.filesystem import unsafe_kind
 
 PRESENTATION = b"presentation"
 ENVIRONMENT = b"environment"
+CHECKOUT_NAME = b"checkout-name"
+CHECKOUT = b"<cwd>"
 _FOREIGN_CLOCKS: dict[int, bool] = {}
 """By device number."""
 _ASSEMBLED = re.compile(rb"\.incbin\b|\.include\s*\\?[\"']")
@@ -58,9 +60,11 @@ class Surroundings:
         return form + hash_bytes(self.salt + (self.roots.normalise_value(value) if form == NORMALISED else value))
 
     def fact(self, name: bytes) -> bytes:
-        """Digest of a fact: the presentation flags, the whole environment, or the real path of a root."""
+        """Digest of a fact: presentation flags, the environment, the checkout's name, or the real path of a root."""
         if name == PRESENTATION:
             return hash_parts(self.presentation)
+        if name == CHECKOUT_NAME:
+            return hash_bytes(os.path.basename(self.roots.real(CHECKOUT)))
         if name == ENVIRONMENT:
             return hash_parts((self.salt, observed_env.whole_digest(self.env, self.roots)))
         return hash_bytes(self.roots.real(name))

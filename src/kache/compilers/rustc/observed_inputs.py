@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -55,6 +57,8 @@ class Observed:
         gap: what a macro may have read unseen; empty if nothing.
         tool_gap: what a linker may have read unseen: there explicit rules decide.
         left_out: names seen that do not count, with the reason; those of whom it goes without saying are not here.
+        told_macros: names of variables that macros asked for, those in the key included.
+        left_behind: a path that was written, is there and is no output; empty if there is none.
     """
 
     files: dict[bytes, None] = field(default_factory=dict)
@@ -67,7 +71,14 @@ class Observed:
     gap: str = ""
     tool_gap: str = ""
     left_out: dict[bytes, str] = field(default_factory=dict)
+    left_behind: str = ""
+    told_macros: frozenset[bytes] = frozenset()
 
+
+_ASKED = (b"e", OF_MACRO)
+_SHELL = re.compile(rb"/(env +)?(ba|da|k|z|)sh\b")
+_USED = re.compile(rb"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+_MAX_SCRIPT = 1 << 16
 
 _O_PATH = getattr(os, "O_PATH", 0) | os.O_CLOEXEC  # observed compiles are Linux's alone
 
@@ -83,6 +94,10 @@ def judge(records: list[Record], around: Around) -> Observed | None:
     judging = _Judge(records, around, found)
     for record in records:
         judging.take(record)
+    found.told_macros = frozenset(
+        each.text for each in records if each.kind == b"E" or (each.kind, each.role) == _ASKED
+    )
+    found.left_behind = _left_behind(records, around.outputs)
     return found
 
 
@@ -139,12 +154,26 @@ class _Judge:
         """A program that ran and said nothing of itself could not be observed."""
         if not os.access(path, os.X_OK) or os.path.isdir(path):
             return
+        if not is_macro:
+            self._script(path)
         if _program_behind(path) & self.hellos:
             return
         if is_macro:
             self.found.gap = self.found.gap or os.fsdecode(path)
         else:
             self.found.tool_gap = self.found.tool_gap or os.fsdecode(path)
+
+    def _script(self, path: bytes) -> None:
+        """A script in the linker's place: shells take all variables when they start; the text says which it uses."""
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if file.read(2) != b"#!":
+                return
+            interpreter, text = file.readline(), file.read(_MAX_SCRIPT)
+            if not _SHELL.search(interpreter) or len(text) == _MAX_SCRIPT:
+                self.found.whole_environment = True
+                return
+            for name in set(_USED.findall(text)):
+                self._variable(Record(b"E", TOOL, name))
 
     def _unseen(self, record: Record) -> str:
         if record.kind == b"U" or record.role == OF_MACRO:
@@ -289,6 +318,19 @@ def _read_before_written(records: list[Record]) -> set[bytes]:
         elif record.kind in (b"r", b"b", b"d") and record.text not in written:
             read.add(record.text)
     return read
+
+
+def _left_behind(records: list[Record], outputs: Collection[bytes]) -> str:
+    """The first file, link or directory that was made or written, and is neither an output nor gone."""
+    written = dict.fromkeys(record.text for record in records if record.kind == b"w" and record.role != BEFORE)
+    for path in written:
+        try:
+            mode = os.lstat(path).st_mode
+        except OSError:
+            continue
+        if stat.S_IFMT(mode) in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR) and os.path.realpath(path) not in outputs:
+            return os.fsdecode(path)
+    return ""
 
 
 def _program_behind(path: bytes) -> set[bytes]:

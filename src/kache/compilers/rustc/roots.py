@@ -22,6 +22,11 @@ _STD_SOURCES = b"<rust-src>"
 _PROFILE_SUBDIRS = (b"deps", b"examples", b"build")
 
 
+def is_package(name: bytes) -> bool:
+    """Whether a normalised path is of a registry or git package, which nobody edits."""
+    return name.startswith((b"<cargo-home>/registry/", b"<cargo-home>/git/"))
+
+
 class Root(NamedTuple):
     """One directory.
 

@@ -12,7 +12,7 @@ from kache.cargo import fingerprints
 from kache.cargo.fingerprints import FoundUnit
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
-from kache.compilers.rustc.roots import Roots
+from kache.compilers.rustc.roots import Roots, is_package
 from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, InputMemo, Role
 from kache.core.unit import RUN_KIND, Unit, UnitFile
@@ -152,7 +152,7 @@ class Capture:
 
     def _compiled_unit(self, unit: FoundUnit, trace: Trace) -> Unit:
         roots, entry = trace.roots, trace.entry
-        is_path = not roots.normalise(roots.cwd).startswith(b"<cargo-home>")
+        is_path = not is_package(roots.normalise(roots.cwd))
         is_host = entry.unit_kind in HOST_KINDS and not is_path
         files = [self._output(trace, artifact, is_host=is_host) for artifact in entry.artifacts]
         dep_info = trace.out_dir + b"/" + os.fsencode(entry.dep_info_name)
@@ -243,7 +243,7 @@ class Capture:
 
     @staticmethod
     def _is_of_checkout(trace: Trace) -> bool:
-        return not trace.roots.normalise(trace.package).startswith(b"<cargo-home>")
+        return not is_package(trace.roots.normalise(trace.package))
 
     def _finished_run(self, unit: FoundUnit, trace: Trace) -> Unit | None:
         """What a run left; None where it cannot be known what it depends on.
