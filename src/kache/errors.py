@@ -160,6 +160,21 @@ class KeysError(KacheError):
     default_fix = "see kache keys list, and kache keys generate"
 
 
+class PlannerError(KacheError):
+    """The planner service does not answer, or not with what it should; plans are made without it."""
+
+    code = "planner-failed"
+    default_fix = "look at its log and at `planner` in the configuration; builds go on without it"
+
+
+class PlannerMissingError(KacheError):
+    """The planner service needs packages that are not installed."""
+
+    code = "planner-missing"
+    default_why = "they are no part of what builds need, so they are an extra"
+    default_fix = "install kache[planner], for example: pip install 'kache[planner]'"
+
+
 class ConfigError(KacheError):
     """A configuration value that a command cannot do without is wrong."""
 

@@ -85,8 +85,8 @@ class Sandbox:
         self.cargo_home = root / "cargo-home"
         self.cache_dir = root / "cache"
         self.daemon_may_fail = False
-        # Scenarios of hits count calls, so warm start has boxes of its own.
-        self.settings: dict[str, str] = {"KACHE_WARM_START": "1" if engine == WARM else "0"}
+        # Scenarios of hits count calls, so warm start and prefetches have boxes of their own.
+        self.settings: dict[str, str] = {"KACHE_WARM_START": "1" if engine == WARM else "0", "KACHE_PREFETCH": "0"}
         if engine == INSIDE:
             self.settings["KACHE_DAEMON"] = "0"
         self._last_event: dict[int, int] = {}

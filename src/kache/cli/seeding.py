@@ -32,18 +32,30 @@ def seed(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session
         return
     if _is_environment_configured(env, session.cwd):
         return  # cargo's first question tells it, in a target where cargo has never built
+    announcement = announcement_of(pid, argv, env, session)
+    if announcement is None:
+        return
+    try:
+        start_daemon(env)
+        control(config.socket_path, announcement.to_message(), timeout_s=_LIMIT_S)
+    except (KacheError, OSError):
+        return  # the launcher will meet the same, and says it in the log
+
+
+def announcement_of(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session) -> Announcement | None:
+    """What the daemon is told of a cargo to come; None for one that builds nothing, or has no compiler."""
     words = [os.fsencode(word) for word in argv]
     toolchain = {}
     if len(words) > 1 and words[1].startswith(b"+"):  # rustup gives cargo this variable for it
         toolchain = {"RUSTUP_TOOLCHAIN": argv[1][1:]}
-    if intent.read(words) is None:
-        return
+    if intent.read(words) is None or session.cwd is None:
+        return None
     rustc = _rustc({**env, **toolchain}, session.cwd)
     if rustc is None:
-        return
+        return None
     umask = os.umask(0)
     os.umask(umask)
-    announcement = Announcement(
+    return Announcement(
         pid=pid,
         argv=tuple(words),
         cwd=os.fsencode(session.cwd),
@@ -52,11 +64,6 @@ def seed(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session
         env=tuple(os.fsencode(f"{name}={value}") for name, value in {**env, **toolchain}.items()),
         rustc=os.fsencode(rustc),
     )
-    try:
-        start_daemon(env)
-        control(config.socket_path, announcement.to_message(), timeout_s=_LIMIT_S)
-    except (KacheError, OSError):
-        return  # the launcher will meet the same, and says it in the log
 
 
 def _is_environment_configured(env: Mapping[str, str], cwd: Path) -> bool:

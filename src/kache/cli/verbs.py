@@ -30,6 +30,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("clean", "clean", "Find target directories and delete those chosen."),
     Verb("daemon", "daemon", "Look at, start or stop the background process."),
     Verb("sync", "sync", "Bring entries from the remote, or send them there."),
+    Verb("prefetch", "prefetch", "Fetch from the remote what the next build here will need."),
     Verb("save-manifest", "save_manifest", "Send what the last builds used to the remote, for other machines' plans."),
     Verb("remote", "remote", "Look at the cache shared with other machines, verify it, clean it up."),
     Verb("keys", "keys", "Make and trust the keys that entries are signed with."),

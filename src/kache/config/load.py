@@ -33,6 +33,8 @@ _OTHER_ENV = frozenset(
         "KACHE_S3_SESSION_TOKEN",
         "KACHE_REMOTE_SIGNING_KEY",
         "KACHE_REMOTE_TRUSTED_KEYS",
+        "KACHE_PLANNER_TOKEN",
+        "KACHE_PLANNER_TOKENS",
     }
 )
 _S3_NAMES = ("bucket", "prefix", "endpoint", "region", "profile")
@@ -82,6 +84,9 @@ class Config:
     remote_stall_s: float = 0.8
     remote_wait_s: float = 0.25
     remote_queue: int = 20_000
+    prefetch: bool = True
+    prefetch_max_bytes: int = 2 << 30
+    planner: str = ""
     s3_bucket: str = ""
     s3_prefix: str = ""
     s3_endpoint: str = ""

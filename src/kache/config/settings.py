@@ -65,6 +65,14 @@ def _absolute_path(value: object) -> Path:
     return path
 
 
+def _http_url(value: object) -> str:
+    text = _text(value).rstrip("/")
+    scheme, _, rest = text.partition("://")
+    if text and (scheme not in ("http", "https") or not rest or any(ord(letter) <= 0x20 for letter in text)):
+        raise ValueError("a URL that starts with https:// or http://")
+    return text
+
+
 def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
     def parse(value: object) -> str:
         word = str(value).strip().lower()
@@ -232,6 +240,34 @@ SETTINGS: tuple[Setting, ...] = (
         default=20000,
         env="KACHE_REMOTE_QUEUE",
         doc="Entries that may wait for their upload; beyond that the oldest are given up.",
+    ),
+    Setting(
+        name="prefetch",
+        attribute="prefetch",
+        type="switch",
+        parse=parse_switch,
+        default=True,
+        env="KACHE_PREFETCH",
+        doc="When a build begins, fetch from the remote what it will need by all that is known; needs the daemon.",
+    ),
+    Setting(
+        name="prefetch_max_size",
+        attribute="prefetch_max_bytes",
+        type="size",
+        parse=parse_size,
+        default=2 * GIB,
+        env="KACHE_PREFETCH_MAX_SIZE",
+        doc="Bytes that one prefetch may fetch, whatever a planner says.",
+    ),
+    Setting(
+        name="planner",
+        attribute="planner",
+        type="URL",
+        parse=_http_url,
+        default="",
+        env="KACHE_PLANNER",
+        doc="Planner service that is asked for plans and told of builds (docs/how-to/planner.md); its token is in"
+        " KACHE_PLANNER_TOKEN.",
     ),
     Setting(
         name="s3_bucket",

@@ -174,6 +174,7 @@ class Connection(asyncio.Protocol):
         if remote is None:
             self._compile(call, missed)
             return
+        self._server.prefetches.begin(call)  # cargo asks no question in a target it has built in
         self._send(Wait(_COPY_WAIT_S))
         self._spawn(self._find(remote, call, missed))
 
@@ -219,6 +220,7 @@ class Connection(asyncio.Protocol):
 
     def _question(self, call: Call, decision: Answered | Asked) -> None:
         self._server.prepare(call.build)
+        self._server.prefetches.begin(call)
         if isinstance(decision, Answered):
             self._send(decision.hit, close=True)
         else:

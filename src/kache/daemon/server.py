@@ -21,7 +21,18 @@ from kache import __version__
 from kache.config import paths
 from kache.config.load import Config
 from kache.daemon.connection import Connection
-from kache.daemon.services import capture, edit_states, flush, idle_exit, learn, self_restart, store_care, upload
+from kache.daemon.prefetches import Prefetches
+from kache.daemon.services import (
+    capture,
+    edit_states,
+    flush,
+    idle_exit,
+    learn,
+    report,
+    self_restart,
+    store_care,
+    upload,
+)
 from kache.daemon.transfers import Transfers
 from kache.daemon.watching import Watching
 from kache.engine.builds import Build
@@ -58,6 +69,7 @@ class Server:
         self.engine = Engine(store, config.cache_dir, paths.state_dir(os.environ))
         self.flights = SingleFlight(self.engine.digests, store.memos, store.expected_compile_s)
         self.transfers = Transfers(self)
+        self.prefetches = Prefetches(self)
         self.loop = loop
         self.watching = Watching(self)
         self.connections: set[Connection] = set()
@@ -133,6 +145,8 @@ class Server:
             call = self.engine.announced(announcement)
             count = await self.in_thread(lambda: self.engine.seed(call, fills_up=True))
             return {"ok": True, "units": count}
+        if op == "prefetch":
+            return await self.prefetches.ask(message)
         if op == "stop":
             self.stop()
             return {"ok": True, "pid": os.getpid()}
@@ -166,7 +180,7 @@ class Server:
     async def serve(self, listener: socket.socket) -> None:
         """Answer until stopped, then drain."""
         server = await self.loop.create_unix_server(lambda: Connection(self), sock=listener)
-        jobs = (flush, store_care, capture, learn, edit_states, idle_exit, self_restart, upload)
+        jobs = (flush, store_care, capture, learn, edit_states, idle_exit, self_restart, upload, report)
         services = [self.loop.create_task(job.run(self)) for job in jobs]
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop)

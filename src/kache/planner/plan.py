@@ -61,6 +61,7 @@ class PlannedUnit(msgspec.Struct, frozen=True):
         need_ms: when builds asked for it.
         reason: see `PlanReason`.
         confidence: how likely the build asks for exactly this, 0 to 1.
+        is_member: it is made of the workspace's own sources.
     """
 
     key: Digest
@@ -72,6 +73,7 @@ class PlannedUnit(msgspec.Struct, frozen=True):
     need_ms: int
     reason: str
     confidence: float
+    is_member: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def plan(
             use.need_ms,
             reason,
             round(confidence, 3),
+            bool(use.source),
         )
         found.append((planned, (confidence * use.compile_ms / 1000 - fetch_s) / max(use.size_bytes, 1)))
     chosen = _within(budget, tariff, found)

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kache.core.outcome import Reason
-from kache.reports import transfers
+from kache.reports import plans, transfers
 from kache.reports.database import Window, name_of
+from kache.reports.plans import Plans
 from kache.reports.render.text import human_bytes, human_duration, plural, table
 from kache.reports.transfers import Transfers
 
@@ -37,6 +38,7 @@ class Stats:
         builds: cargo processes seen.
         build: the one build asked for, as people know it; empty for several.
         remote: what went over the wire.
+        plans: how good the plans of prefetches were.
         warm_start: what was put into targets beforehand: `units`, `left` to cargo, `took_ms`, `saved_compile_ms`.
         left_reasons: why units were left to cargo, most frequent first.
         verifications: hits compiled again (`verify`), by how that ended.
@@ -57,6 +59,7 @@ class Stats:
     builds: int = 0
     build: str = ""
     remote: Transfers = field(default_factory=Transfers)
+    plans: Plans = field(default_factory=Plans)
     warm_start: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("units", "left", "took_ms", "saved_compile_ms"), 0)
     )
@@ -98,6 +101,7 @@ def collect(connection: sqlite3.Connection | None, window: Window, max_bytes: in
     blobs, allocated = connection.execute("SELECT count(*), coalesce(sum(allocated), 0) FROM blobs").fetchone()
     stats.store["blobs"], stats.store["allocated_bytes"] = blobs, allocated
     stats.remote = transfers.collect(connection, window)
+    stats.plans = plans.collect(connection, window)
     return stats
 
 
@@ -177,6 +181,7 @@ def to_text(stats: Stats) -> str:
                 "restored  " + ", ".join(f"{human_bytes(stats.restore[f'{how}_bytes'])} {how}" for how in _METHODS),
                 f"store     {plural(store['entries'], 'entry', 'entries')}, {taken} of {budget}",
                 *transfers.to_lines(stats.remote),
+                *plans.to_lines(stats.plans),
             )
         ),
     ]

@@ -29,7 +29,7 @@ async def once(server: Server) -> None:
         if not is_over(build) or server.engine.pending:
             continue
         try:
-            record = await server.in_thread(server.engine.learning.finish, build)
+            record = await server.in_thread(server.engine.learning.finish, build, server.prefetches.score)
         except (OSError, StoreError) as error:
             log.warning("cannot keep what build %s used: %s", build, error)
             continue

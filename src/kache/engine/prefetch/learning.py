@@ -8,7 +8,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from kache.cargo import branch, intent, selection, workspace
 from kache.cargo.workspace import Workspace
@@ -17,17 +20,21 @@ from kache.compilers.rustc.toolchain import Toolchains
 from kache.core.digest import Digest
 from kache.core.entry import Entry
 from kache.core.outcome import Outcome
-from kache.core.usage import BuildRecord, Intent
+from kache.core.usage import BuildRecord, Intent, PlanScore
 from kache.engine.calls import Call
 from kache.engine.prefetch.records import Use, digest_of, label_of, units_of, workspace_id
 from kache.engine.requests import environment
 from kache.engine.transfer import policy
+from kache.errors import StoreError
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
 log = logging.getLogger("kache")
 MAX_BUILDS = 64
 MAX_USES = 50_000
+PLANNER_PLACE = "planner "
+"""What a place in the upload queue starts with where a planner service is told of a build."""
+Scorer = Callable[[str, BuildRecord], PlanScore | None]
 
 
 @dataclass(slots=True)
@@ -69,7 +76,7 @@ class Learning:
         self._toolchains = toolchains
         self._is_on = is_on
         self._builds: OrderedDict[str, Watched | None] = OrderedDict()
-        self.brought: set[Digest] = set()
+        self.brought = _unused(store) if is_on else set()
 
     def note(self, call: Call, entry: Entry, outcome: Outcome) -> Outcome:
         """A call was served, or its compile stored.
@@ -95,12 +102,20 @@ class Learning:
                 self._builds.popitem(last=False)
         return self._builds[call.build.id]
 
+    def forget(self, build_id: str) -> None:
+        """Nothing will come of a build."""
+        self._builds.pop(build_id, None)
+
     def builds(self) -> list[str]:
         """Builds that have used something."""
         return [build for build, watched in list(self._builds.items()) if watched is not None and watched.uses]
 
-    def finish(self, build_id: str) -> BuildRecord | None:
+    def finish(self, build_id: str, score: Scorer) -> BuildRecord | None:
         """Make and keep the record of a build that ended; reads its sources, so it belongs into a worker thread.
+
+        Args:
+            build_id: of the build.
+            score: gives the score of its plan.
 
         Raises:
             StoreError: it cannot be kept.
@@ -121,7 +136,15 @@ class Learning:
         )
         # What somebody edits all day is of no use elsewhere; a job's later commands meet a target that has most of it.
         send_to = watched.send_to if is_whole or found.job else ()
+        made = score(build_id, record)
+        if made is not None:
+            record = replace(record, score=made)
+            self._store.records.add_score(found.workspace, build_id, watched.started_ns, made)
         self._store.records.add(record, watched.started_ns, send_to)
+        used = self.brought.intersection(watched.uses)
+        if used:
+            self.brought -= used
+            self._store.records.used(used)
         return record
 
     def _begun(self, call: Call) -> Watched | None:
@@ -139,10 +162,21 @@ class Learning:
 
     def _places(self, call: Call, request: Request) -> tuple[str, ...]:
         config = call.config
-        if config is None or config.remote is None:
+        if config is None:
             return ()
-        sent_to = policy.sent_to(config, policy.relevant(request.env))
-        return () if sent_to is None else (str(sent_to),)
+        places = [PLANNER_PLACE + config.planner] if config.planner else []
+        sent_to = policy.sent_to(config, policy.relevant(request.env)) if config.remote is not None else None
+        if sent_to is not None:
+            places.append(str(sent_to))
+        return tuple(places)
+
+
+def _unused(store: LocalStore) -> set[Digest]:
+    try:
+        return store.records.unused()
+    except StoreError as error:
+        log.warning("%s", error.line)
+        return set()
 
 
 def intent_of(
@@ -164,13 +198,9 @@ def intent_of(
 
 def with_lockfile(found: Intent, lockfile: Digest) -> Intent:
     """The same with its lockfile."""
-    from msgspec.structs import replace
-
     return replace(found, lockfile=lockfile)
 
 
 def with_toolchain(found: Intent, toolchain: Digest) -> Intent:
     """The same with its toolchain."""
-    from msgspec.structs import replace
-
     return replace(found, toolchain=toolchain)

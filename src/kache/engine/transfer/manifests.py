@@ -21,6 +21,7 @@ from kache.remote.trust import SecretKey
 log = logging.getLogger("kache")
 NEWEST = 24
 """Manifests read for one plan."""
+_KEPT = 96
 
 
 async def send(remote: Remote, secret: SecretKey, record: BuildRecord, namespace: str = "") -> Published:
@@ -35,15 +36,42 @@ async def send(remote: Remote, secret: SecretKey, record: BuildRecord, namespace
     return await exchange.publish_build(remote.bulk, secret, name, manifest)
 
 
-async def newest(remote: Remote, workspace: Digest, namespace: str = "", limit: int = NEWEST) -> list[BuildRecord]:
+async def newest(
+    remote: Remote,
+    workspace: Digest,
+    namespace: str = "",
+    limit: int = NEWEST,
+    known: dict[Digest, BuildRecord] | None = None,
+) -> list[BuildRecord]:
     """Records of a workspace's last builds, the newest first; what cannot be trusted or read is left out, and said.
+
+    Args:
+        remote: which.
+        workspace: its identity.
+        namespace: where they were put.
+        limit: how many.
+        known: those fetched before, by the digest of their names; they are not fetched again, and new ones added.
 
     Raises:
         RemoteError: the remote cannot be asked.
     """
     scope = layout.build_scope(remote.domain, workspace, namespace)
     names = await exchange.newest_builds(remote.bulk, scope, limit)
-    found = await asyncio.gather(*(_one(remote, name) for name in names))
+    kept = {} if known is None else known
+
+    async def one(name: layout.BuildName) -> BuildRecord | None:
+        subject = layout.build_subject(name)
+        if subject not in kept:
+            found = await _one(remote, name)
+            if found is None:
+                return None
+            kept[subject] = found
+            while len(kept) > _KEPT:
+                kept.pop(next(iter(kept)))
+            return found
+        return kept[subject]
+
+    found = await asyncio.gather(*(one(name) for name in names))
     return [record for record in found if record is not None]
 
 
