@@ -27,7 +27,7 @@ def test_a_prefetch_brings_all_that_the_next_build_needs(in_s3: Machines) -> Non
     built(writer, everything())
     second = reader.checkout("elsewhere/b", everything())
     answer = asked(reader, second.path)
-    assert (answer["planned"], answer["brought"], answer["failed"]) == (5, 5, 0)
+    assert (answer["planned"], answer["brought"], answer["dropped"]) == (5, 5, 0)
     found = second.build()
     found.expect(hits=5, misses=0)
     assert {call.outcome for call in found.calls.hits} == {"prefetch_hit"}

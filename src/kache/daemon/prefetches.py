@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kache.engine.builds import is_over
 from kache.engine.calls import Call
 from kache.engine.requests import Announcement, environment_text
-from kache.errors import KacheError, StoreError
+from kache.errors import KacheError
 
 if TYPE_CHECKING:
     from kache.core.usage import BuildRecord, PlanScore
@@ -46,6 +46,7 @@ class Prefetches:
         self._seen: deque[str] = deque(maxlen=_REMEMBERED)
         self._runs: dict[str, PlanRun] = {}
         self._unused: dict[bytes, tuple[int, PlanRun]] = {}
+        self._last: PlanRun | None = None
         self._manifests: dict[bytes, BuildRecord] = {}
 
     def begin(self, call: Call) -> None:
@@ -79,7 +80,7 @@ class Prefetches:
             plan = await self._whole_plan(call, planning, remote, str(message.get("namespace", "")))
             return {"ok": True, **await self._server.in_thread(planning.explained, plan)}
         run = self._new_run(planning)
-        work = self._run(call, planning, remote, run, str(message.get("namespace", "")), _always)
+        work = self._run(call, planning, remote, run, str(message.get("namespace", "")), self._lives)
         self._unused[planning.intent.workspace] = time.time_ns(), run
         if message.get("background"):
             self._server.keep(self._server.loop.create_task(work))
@@ -97,7 +98,12 @@ class Prefetches:
             return None
         from kache.planner import scoring
 
+        run.used = frozenset(unit.key for unit in record.units)
         return scoring.score(run.planned.values(), run.brought_ms, record.units, run.had)
+
+    def last_plan(self) -> dict[str, Any] | None:
+        """The last plan and what became of it, for people who watch; None while there is none."""
+        return None if self._last is None else self._last.to_watch()
 
     # ---- one prefetch
 
@@ -107,13 +113,13 @@ class Prefetches:
         if watched is None or remote is None:
             return
         planning = self._planning(watched)
-        run = self._new_run(planning)
+        run = self._new_run(planning, call.build.id)
         self._runs[call.build.id] = run
         while len(self._runs) > _RUNS_KEPT:
             self._runs.pop(next(iter(self._runs)))
 
         async def is_needed() -> bool:
-            return not is_over(call.build.id)
+            return not is_over(call.build.id) and not self._server.draining
 
         await self._run(call, planning, remote, run, "", is_needed)
 
@@ -131,12 +137,14 @@ class Prefetches:
         from kache.engine.prefetch.planning import merged, without
 
         config, server = self._server.engine.config(call), self._server
+        opened = server.transfers.opened
+        assert opened is not None  # whoever has a remote
         try:
             run.had = frozenset(await server.in_thread(server.engine.store.entry_keys))
             local = await server.in_thread(planning.plan, remote, config.prefetch_max_bytes)
             in_target = await server.in_thread(planning.in_target)
             run.replace(without(local.units, in_target))
-            fetching = Fetching(server.engine.store, self._brought)
+            fetching = Fetching(server.engine.store, opened.reads.fetch, server.engine.learning)
             first = server.loop.create_task(fetching.run(run, remote, config.prefetch_max_bytes, is_needed))
             whole, answer = await asyncio.gather(
                 self._whole_plan(call, planning, remote, namespace), self._answer(call, planning)
@@ -180,6 +188,9 @@ class Prefetches:
             log.info("planning without %s: %s", config.planner, why)
             return ()
 
+    async def _lives(self) -> bool:
+        return not self._server.draining
+
     def _planning(self, watched: Watched, name: str = "", *, any_command: bool = False) -> Planning:
         from msgspec.structs import replace
 
@@ -188,18 +199,8 @@ class Prefetches:
         intent = replace(watched.intent, command="") if any_command else watched.intent
         return Planning(self._server.engine.store, watched.place, intent, name)
 
-    def _new_run(self, planning: Planning) -> PlanRun:
+    def _new_run(self, planning: Planning, build: str = "") -> PlanRun:
         from kache.engine.prefetch.fetching import PlanRun
 
-        return PlanRun(planning.intent.workspace)
-
-    def _brought(self, key: bytes) -> None:
-        self._server.engine.learning.brought.add(key)
-        try:
-            self._server.engine.store.records.brought([key], time.time_ns())
-        except StoreError as error:
-            log.warning("%s", error.line)
-
-
-async def _always() -> bool:
-    return True
+        self._last = PlanRun(planning.intent.workspace, build, label=planning.intent.label, at_ns=time.time_ns())
+        return self._last

@@ -88,6 +88,7 @@ class Watching:
             **self._server.status(),
             "at_ns": time.time_ns(),
             "transfers": self._server.transfers.state(),
+            "plan": self._server.prefetches.last_plan(),
             "events": [_plain(event) for event in events],
         }
 

@@ -95,7 +95,7 @@ def _text(answer: dict[str, Any]) -> str:
         return "fetching in the background"
     line = f"fetched {plural(answer['brought'], 'entry', 'entries')} of {answer['planned']} planned"
     line += f", {human_bytes(answer['bytes'])}"
-    troubles = ((answer["absent"], "not there"), (answer["refused"], "not to be trusted"), (answer["failed"], "failed"))
+    troubles = ((answer["absent"], "not there"), (answer["refused"], "not to be trusted"), (answer["dropped"], "left"))
     return line + "".join(f", {count} {word}" for count, word in troubles if count)
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 from kache.core.digest import Digest
-from kache.engine.transfer import bulk
+from kache.engine.prefetch.learning import Learning
+from kache.engine.transfer.fetch import Budget, EntryFetch
 from kache.engine.transfer.remotes import Remote
-from kache.errors import KacheError, RemoteError, RemoteObjectError
 from kache.planner.plan import PlannedUnit
-from kache.remote import layout
 from kache.store.local import LocalStore
 
-log = logging.getLogger("kache")
-BATCH = 24
+BATCH = 64
 """Entries under way at one time: what the next answer of a planner can no longer change."""
-MAX_FAILED = 3
-"""A remote that failed so often is left alone."""
+LONGEST_S = 600.0
+WATCHED = 500
 
 
 @dataclass(slots=True)
@@ -29,25 +27,31 @@ class PlanRun:
 
     Attributes:
         workspace: whose it is.
+        build: the build that wants it; empty where somebody asked for it.
         had: what the store had before.
         planned: all units it ever named, by key.
         brought_ms: what was fetched, and how long each took.
         bytes: over the wire.
-        absent, refused, failed, dropped: units the remote does not have; that cannot be trusted; that could not be
-            fetched; that were no longer needed or beyond the budget.
+        absent, refused, dropped: units the remote does not have; that cannot be trusted; that were no longer needed,
+            beyond the budget, or could not be had.
         done: nothing more comes.
+        label, at_ns: of the workspace, and when it began.
+        used: what its build used; None while that is not known.
     """
 
     workspace: Digest
+    build: str = ""
     had: frozenset[Digest] = frozenset()
     planned: dict[Digest, PlannedUnit] = field(default_factory=dict)
     brought_ms: dict[Digest, int] = field(default_factory=dict)
     bytes: int = 0
     absent: int = 0
     refused: int = 0
-    failed: int = 0
     dropped: int = 0
     done: bool = False
+    label: str = ""
+    at_ns: int = 0
+    used: frozenset[Digest] | None = None
     _queue: list[PlannedUnit] = field(default_factory=list)
 
     def replace(self, units: Sequence[PlannedUnit]) -> None:
@@ -77,6 +81,30 @@ class PlanRun:
             brought_ms=self.brought_ms | other.brought_ms,
         )
 
+    def to_watch(self) -> dict[str, Any]:
+        """The plan, its first units with their states: `predicted`, `fetched`, `used`, `unused`, `late`, `failed`."""
+        return {
+            "at_ns": self.at_ns,
+            "root": self.label,
+            "units": [
+                {
+                    "crate_name": unit.crate_name,
+                    "unit_kind": unit.unit_kind,
+                    "bytes": unit.size_bytes,
+                    "why": f"{unit.reason}, {unit.confidence:.0%}",
+                    "state": self._state(unit.key),
+                }
+                for unit in islice(self.planned.values(), WATCHED)
+            ],
+        }
+
+    def _state(self, key: Digest) -> str:
+        if key in self.brought_ms:
+            return "fetched" if self.used is None else "used" if key in self.used else "unused"
+        if self.used is not None and key in self.used:
+            return "late"
+        return "failed" if self.done else "predicted"
+
     def to_json(self) -> dict[str, int]:
         """Plain values."""
         return {
@@ -85,7 +113,6 @@ class PlanRun:
             "bytes": self.bytes,
             "absent": self.absent,
             "refused": self.refused,
-            "failed": self.failed,
             "dropped": self.dropped,
         }
 
@@ -95,12 +122,14 @@ class Fetching:
 
     Args:
         store: where entries go.
-        on_brought: told of each entry that came.
+        fetch: brings them.
+        learning: told which came.
     """
 
-    def __init__(self, store: LocalStore, on_brought: Callable[[Digest], None]) -> None:
+    def __init__(self, store: LocalStore, fetch: EntryFetch, learning: Learning) -> None:
         self._store = store
-        self._on_brought = on_brought
+        self._fetch = fetch
+        self._learning = learning
 
     async def run(self, run: PlanRun, remote: Remote, max_bytes: int, is_needed: Callable[[], Awaitable[bool]]) -> None:
         """Fetch what the plan names, and what it is replaced by meanwhile.
@@ -113,37 +142,26 @@ class Fetching:
         """
         try:
             while batch := run.take():
-                if run.failed >= MAX_FAILED or not remote.reads.is_closed or not await is_needed():
+                if not remote.reads.is_closed or run.bytes >= max_bytes or not await is_needed():
                     run.dropped += len(batch)
                     run.drop_rest()
                     return
                 # What a compile has made or a call has fetched meanwhile is no longer needed.
-                wanted = [unit for unit in batch if self._store.committed(unit.key) is None]
+                wanted = [unit.key for unit in batch if self._store.committed(unit.key) is None]
                 run.dropped += len(batch) - len(wanted)
-                await asyncio.gather(*(self._one(run, remote, unit, max_bytes) for unit in wanted))
+                await self._bring(run, remote, wanted, max_bytes - run.bytes)
         finally:
             run.done = True
 
-    async def _one(self, run: PlanRun, remote: Remote, unit: PlannedUnit, max_bytes: int) -> None:
+    async def _bring(self, run: PlanRun, remote: Remote, keys: list[Digest], room: int) -> None:
         started = time.perf_counter()
-        try:
-            manifest = await bulk._manifest(remote, layout.entry_subject(remote.domain, unit.key))
-            if manifest is None:
-                run.absent += 1
-                return
-            if run.bytes + manifest.pack_bytes > max_bytes:
-                run.dropped += 1
-                return
-            run.bytes += manifest.pack_bytes  # at once: others are under way
-            await bulk.land(remote, self._store, manifest)
-        except RemoteObjectError as error:
-            run.refused += 1
-            log.warning("%s is not prefetched from %s: %s", unit.crate_name, remote.place, error.line)
-        except (RemoteError, KacheError, OSError) as error:
-            run.failed += 1
-            log.info(
-                "%s is not prefetched: %s", unit.crate_name, error.line if isinstance(error, KacheError) else error
-            )
-        else:
-            run.brought_ms[unit.key] = int((time.perf_counter() - started) * 1000)
-            self._on_brought(unit.key)
+        self._learning.brought.update(keys)  # a call may be served before all of them are here
+        found = await self._fetch.fetch_entries(remote, keys, Budget(LONGEST_S, room), build=run.build)
+        came = found.keys.intersection(keys)
+        took_ms = int((time.perf_counter() - started) * 1000) // max(len(came), 1)
+        run.brought_ms |= dict.fromkeys(came, took_ms)
+        run.bytes += found.bytes
+        run.absent += found.absent
+        run.refused += found.refused
+        run.dropped += found.left
+        self._learning.bring(keys, came)

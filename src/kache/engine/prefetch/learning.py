@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -105,6 +106,15 @@ class Learning:
     def forget(self, build_id: str) -> None:
         """Nothing will come of a build."""
         self._builds.pop(build_id, None)
+
+    def bring(self, asked: Collection[Digest], came: Collection[Digest]) -> None:
+        """A prefetch has ended for some entries, and these came."""
+        self.brought -= set(asked) - set(came)
+        if came:
+            try:
+                self._store.records.brought(tuple(came), time.time_ns())
+            except StoreError as error:
+                log.warning("%s", error.line)
 
     def builds(self) -> list[str]:
         """Builds that have used something."""
