@@ -8,7 +8,7 @@ CRATES := native/launcher bench/nothing_wrapper
 # Pytest and cargo run their own jobs; a jobserver of this make would only confuse the builds under test.
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help setup servers tools try check fix test e2e golden docs dist release bench bench-peers-install clean
+.PHONY: help setup servers tools try check fix test e2e golden docs pictures dist release bench figures bench-peers-install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-20s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ golden: setup ## Write golden files anew after a change that was meant; look at 
 docs: tools ## Generate docs/reference and the man pages from the code, and build the site into build/site
 	@$(RUN) -m tools.reference && $(RUN) -m tools.man && $(RUN) -m tools.site
 
+pictures: setup ## Make the pictures of the documentation anew, of a real project (needs chromium)
+	@$(RUN) -m tools.pictures $(ARGS)
+
 dist: tools ## Build what a release consists of, for this machine: wheel, source archive, one-program archive (dist/)
 	@$(RUN) -m tools.archive $(ARGS)
 
@@ -57,6 +60,9 @@ release: tools ## Make this tree VERSION: the version where it stands, changes/ 
 
 bench: setup ## Measure against plain cargo and the peers installed (ARGS="--only hit,warm")
 	@$(RUN) -m bench.run $(ARGS)
+
+figures: tools ## Write README's table and the plots of the benchmark's page from bench/results
+	@$(RUN) -m bench.figures
 
 bench-peers-install: setup ## Install other caches below bench/work, to be measured beside kache
 	@$(RUN) -m bench.run --install-peers $(ARGS)
