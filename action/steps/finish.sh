@@ -29,9 +29,8 @@ if [ -n "${KACHE_REMOTE:-}" ] && [ "$KACHE_ACTION_SAVES" = true ]; then
 fi
 if $sends; then
     "$kache" sync --push || warn "not everything was sent to the remote"
-    if "$kache" help save-manifest >/dev/null 2>&1; then
-        "$kache" save-manifest || warn "the build's manifest was not saved"
-    fi
+    # What prefetch plans with in the next run of this job.
+    "$kache" save-manifest --manifest-key "${KACHE_ACTION_NAME:-}" || warn "the build's manifest was not saved"
 fi
 
 # Files of a store that is in use are no snapshot.

@@ -3,7 +3,6 @@
 set -uo pipefail
 [ -n "${KACHE_REMOTE:-}" ] || exit 0
 kache="${KACHE_ACTION_KACHE:?the kache action has not run in this job}"
-if "$kache" help prefetch >/dev/null 2>&1; then
-    "$kache" prefetch || echo "::notice title=kache::nothing was prefetched; entries are fetched one by one"
-fi
+"$kache" prefetch --manifest-key "${KACHE_ACTION_NAME:-}" ||
+    echo "::notice title=kache::nothing was prefetched; entries are fetched while the build runs"
 exit 0

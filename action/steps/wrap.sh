@@ -33,6 +33,7 @@ mkdir -p "$cache_dir" && chmod 700 "$cache_dir" # the daemon starts in a private
     echo "CARGO_INCREMENTAL=0"
     echo "KACHE_ACTION_KACHE=$KACHE"
     echo "KACHE_ACTION_SAVES=$saves"
+    echo "KACHE_ACTION_NAME=${CACHE_KEY:-job}"
     echo "KACHE_ACTION_STARTED=${EPOCHREALTIME:-$(date +%s)}"
     if [ -n "${REMOTE:-}" ]; then
         echo "KACHE_REMOTE=$REMOTE"

@@ -78,11 +78,14 @@ def test_with_a_remote_steps_of_the_users_own_and_the_last_step_share_it(
     assert "KACHE_REMOTE_SIGNING_KEY" not in built.stdout
     saved = first.use("action/save", signing_key=secret).succeeded()
     assert "sent: 3 entries" in saved.log
+    assert "::warning" not in saved.log
     assert "| 0 of 3 (0 %) | 3 |" in first.summary
     patient = {"KACHE_REMOTE_STALL": "30", "KACHE_REMOTE_WAIT": "60"}
     proposal = job(make_box, "two/work", caches, GITHUB_EVENT_NAME="pull_request", **patient)
     ended = proposal.use("action", **remote, run="cargo build", signing_key=secret).succeeded()
     assert "| 3 of 3 (100 %) | 0 |" in proposal.summary
+    fetched = ended.log.partition("## Prefetch\n")[2].partition("##")[0]
+    assert "3" in fetched and "::notice" not in fetched, "by the manifest that the first job saved"
     assert "sent:" not in ended.log, "a pull request sends nothing, not even with a key"
     assert caches.keys == [], "GitHub's cache is not used beside a remote"
 
