@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from kache.cli.main import main
-from kache.util.leaving import leave
+import signal
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C among imports is no traceback; `main` takes it back
+    from kache.cli.main import main
+    from kache.util.leaving import leave
+
     leave(main())

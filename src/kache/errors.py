@@ -229,6 +229,15 @@ class ProgramMissingError(KacheError):
     default_fix = "install it, or mend PATH"
 
 
+class CancelledError(KacheError):
+    """Ctrl-C, or the signal it sends, ended the command."""
+
+    code = "interrupted"
+    exit_code = 130
+    default_why = "Ctrl-C"
+    default_fix = "run it again: nothing was left half done"
+
+
 class UsageError(KacheError):
     """The command line asks for something kache does not have."""
 

@@ -7,10 +7,9 @@ import sys
 
 from kache.cli.colour import RED, paint
 from kache.cli.output import print_error_document
-from kache.errors import KacheError
+from kache.errors import CancelledError, KacheError
 
 EXIT_INTERNAL = 3
-EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 
@@ -31,6 +30,11 @@ def report_known(command: str, error: KacheError, *, as_json: bool) -> int:
         lines.append(f"fix: {error.fix}")
     say("\n".join(lines))
     return error.exit_code
+
+
+def report_interrupted(command: str, *, as_json: bool) -> int:
+    """Say that a Ctrl-C ended it, and give the exit code."""
+    return report_known(command, CancelledError("interrupted"), as_json=as_json)
 
 
 def report_bug(command: str, error: BaseException, *, as_json: bool) -> int:

@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 for a known failure or bad news, 2 for wrong usage, 3 for a bug, 130 for Ctrl-C.
     """
+    _take_interrupts()
     words = list(sys.argv[1:] if argv is None else argv)
     own, others = _apart(words)
     as_json = "--json" in own
@@ -52,12 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KacheError as error:
         return diagnostics.report_known(command, error, as_json=as_json)
     except KeyboardInterrupt:
-        diagnostics.say("interrupted")
-        return diagnostics.EXIT_INTERRUPTED
+        return diagnostics.report_interrupted(command, as_json=as_json)
     except BrokenPipeError:
         return diagnostics.leave_broken_pipe()
     except Exception as error:  # noqa: BLE001 - the last line before the interpreter: a bug still ends as JSON and code 3
         return diagnostics.report_bug(command, error, as_json=as_json)
+
+
+def _take_interrupts() -> None:
+    """From here on a Ctrl-C is an exception; until now, while modules were loaded, it ended the process at once."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _apart(words: list[str]) -> tuple[list[str], list[str]]:

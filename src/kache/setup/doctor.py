@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 
 from kache.setup.checks import CHECKS
@@ -10,10 +11,12 @@ from kache.setup.finding import FAIL, Finding, Surroundings
 Found = tuple[str, Finding]
 
 
-def examine(around: Surroundings) -> list[Found]:
-    """All findings with the name of their check, in the order of the table."""
+def examine(around: Surroundings, progress: Callable[[int, int], None] | None = None) -> list[Found]:
+    """All findings with the name of their check, in the order of the table; `progress` is told how many are done."""
     found = []
-    for name in CHECKS:
+    for number, name in enumerate(CHECKS):
+        if progress is not None:
+            progress(number, len(CHECKS))
         found += [(name, finding) for finding in _one(name, around)]
     return found
 

@@ -41,6 +41,7 @@ class Monitor(App[None]):
     CSS = CSS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
         *(Binding(str(number), f"tab('{name}')", name.title(), show=False) for number, name in enumerate(TABS, 1)),
         Binding("slash", "filter", "Search", key_display="/"),
         Binding("escape", "no_filter", "No search", show=False),

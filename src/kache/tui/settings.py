@@ -76,7 +76,8 @@ class SettingsEditor(App[None]):
     #value.shown, #search.shown { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+c", "quit", "Quit"),
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
         Binding("enter", "change", "Change", show=True),
         Binding("space", "next_choice", "Next choice"),
         Binding("u", "unset", "Unset"),

@@ -13,6 +13,7 @@ from kache.cargo.target_dirs import TargetDir
 from kache.cli.diagnostics import say
 from kache.cli.output import Result
 from kache.cli.parser import Examples, option
+from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.config.values import parse_duration
 from kache.errors import UsageError
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     if args.dry_run:
         return Result(_data(found, [], []), shown)
     chosen = found if args.yes else _ask(found, shown, session)
-    deleted, kept = _delete(chosen)
+    with Progress("target directories deleted", session) as progress:
+        deleted, kept = _delete(chosen, progress)
     freed = sum(each.own_bytes for each in deleted)
     lines = [f"{path} is left: {why}" for path, why in kept]
     lines.append(
@@ -73,8 +75,13 @@ def _find(args: argparse.Namespace, session: Session) -> list[TargetDir]:
             raise UsageError(f"{root} is not a directory")
     with session.index() as connection:
         restorable = names_and_sizes(connection)
-    paths = sorted({path for root in roots for path in target_dirs.find(root)})
-    found = [target_dirs.measure(path, restorable) for path in paths]
+    with Progress("looking for target directories", session) as progress:
+        paths = sorted({path for root in roots for path in target_dirs.find(root)})
+        progress.now("target directories measured")
+        found = []
+        for number, path in enumerate(paths):
+            progress.at(number, len(paths))
+            found.append(target_dirs.measure(path, restorable))
     if args.orphans:
         found = [each for each in found if each.is_orphan]
     if args.stale is not None:
@@ -110,9 +117,10 @@ def chosen_of(answer: str, count: int) -> list[int] | None:
     return chosen
 
 
-def _delete(chosen: list[TargetDir]) -> tuple[list[TargetDir], list[tuple[Path, str]]]:
+def _delete(chosen: list[TargetDir], progress: Progress) -> tuple[list[TargetDir], list[tuple[Path, str]]]:
     deleted, kept = [], []
-    for each in chosen:
+    for number, each in enumerate(chosen):
+        progress.at(number, len(chosen))
         with target_dirs.unused(each.path) as free:
             if not free:
                 kept.append((each.path, "cargo builds there"))

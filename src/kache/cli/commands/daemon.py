@@ -12,9 +12,10 @@ from typing import Any
 from kache.cli.diagnostics import say
 from kache.cli.output import Result
 from kache.cli.parser import Examples, option, refuse_flags_of_others
+from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.config.values import parse_count
-from kache.errors import DaemonUnreachableError, SetupBlockedError, UsageError
+from kache.errors import CancelledError, DaemonUnreachableError, SetupBlockedError, UsageError
 from kache.reports.render.text import human_bytes, human_duration
 
 DESCRIPTION = (
@@ -70,14 +71,16 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     if args.action in ("install", "uninstall"):
         return _service(session, args.action)
     if args.action in ("stop", "restart"):
-        was_running = _stop(session)
+        with Progress("waiting until it has ended", session):
+            was_running = _stop(session)
         if args.action == "stop":
             text = "stopped" if was_running else "not running"
             return Result({"running": False, "was_running": was_running}, text, command="daemon stop")
     if args.action in ("start", "restart"):
         from kache.ipc.lifecycle import start_daemon
 
-        start_daemon(session.env)
+        with Progress("waiting until it answers", session):
+            start_daemon(session.env)
     return _status(session, args.action)
 
 
@@ -167,9 +170,12 @@ def _log(session: Session, count: int, *, follow: bool) -> Result:
         return Result({"path": str(path), "lines": lines}, text, command="daemon log", pages=True)
     for line in lines:
         print(line, flush=True)
-    while True:
-        time.sleep(FOLLOW_INTERVAL_S)
-        end = _print_new(path, end)
+    try:
+        while True:
+            time.sleep(FOLLOW_INTERVAL_S)
+            end = _print_new(path, end)
+    except KeyboardInterrupt:  # the way this ends
+        return Result({}, exit_code=CancelledError.exit_code, command="daemon log")
 
 
 def _tail(path: Path, count: int) -> tuple[list[str], int]:

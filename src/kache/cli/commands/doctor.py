@@ -60,17 +60,22 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     if verifies:  # before the checks, which then see what a repair made
         finding, audit = _audit(args, session)
         audited = [("audit", finding)]
-    found = examine(around)
+    found = _examine(around, session)
     repaired: list[str] = []
     if args.fix and (repaired := _repair(found)):
-        found = examine(around)
+        found = _examine(around, session)
     found += audited
     if args.probe:
         from kache.setup.probe import probe
 
-        say("compiling a tiny crate twice in a scratch cache ...")
-        found.append(("probe", probe(around)))
+        with Progress("compiling a tiny crate in three checkouts, in a scratch cache", session):
+            found.append(("probe", probe(around)))
     return _result(found, repaired, audit, fixed=args.fix)
+
+
+def _examine(around: Surroundings, session: Session) -> list[Found]:
+    with Progress("checks", session) as progress:
+        return examine(around, progress.at)
 
 
 def _result(found: list[Found], repaired: list[str], audit: dict[str, Any], *, fixed: bool) -> Result:

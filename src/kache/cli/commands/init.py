@@ -12,6 +12,7 @@ from kache.cli.colour import DIM, GREEN, RED, YELLOW, paint
 from kache.cli.diagnostics import say
 from kache.cli.output import Result
 from kache.cli.parser import Examples
+from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.errors import KacheError, UsageError
 from kache.setup.finding import FAIL, Finding, Surroundings
@@ -128,8 +129,8 @@ def _finish(plan: Plan, wishes: Wishes, args: argparse.Namespace, session: Sessi
     if not args.no_probe:
         from kache.setup.probe import probe
 
-        say("compiling a tiny crate twice in a scratch cache, as cargo is configured now ...")
-        found = probe(Surroundings(session.env, session.cwd, session.config), configured=True)
+        with Progress("compiling a tiny crate in three checkouts, as cargo is configured now", session):
+            found = probe(Surroundings(session.env, session.cwd, session.config), configured=True)
     data = {**_data(plan, applied=bool(plan.changes)), "daemon": started, "probe": found.to_json()}
     done = "kache is set up" if plan.changes else "nothing to change: kache is set up"
     lines = [] if plan.changes else [_plan_text(plan, sys.stdout)]

@@ -7,6 +7,7 @@ import time
 
 from kache.cli.output import Result
 from kache.cli.parser import Examples
+from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.reports import listing
 
@@ -32,6 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> Result:
     """List."""
     session.warn_of_config_problems()
-    with session.index() as connection:
+    with session.index() as connection, Progress("reading the index", session):
         rows = listing.collect(connection, args.crate, args.sort)
     return Result({"entries": [row.to_json() for row in rows]}, listing.to_text(rows, time.time_ns()), pages=True)

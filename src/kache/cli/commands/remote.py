@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kache.cli.output import Result
 from kache.cli.parser import Examples, option, refuse_flags_of_others
+from kache.cli.progress import Progress
 from kache.cli.remotes import end_progress, open_remote, progress_line, say_problems
 from kache.cli.session import Session
 from kache.config.values import parse_duration, parse_size
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
         return _verify(remote, session, with_packs=args.packs)
     if args.max_age is None and args.max_size is None:
         raise UsageError("gc of what?", fix="add --max-age or --max-size")
-    return _gc(remote, args)
+    return _gc(remote, args, session)
 
 
 def _status(session: Session, *, offline: bool) -> Result:
@@ -93,7 +94,8 @@ def _status(session: Session, *, offline: bool) -> Result:
         f"waiting   {plural(counts.waiting, 'entry', 'entries')} for an upload",
     ]
     if not offline:
-        data["problem"] = asyncio.run(_ask(remote))
+        with Progress("asking the remote", session):
+            data["problem"] = asyncio.run(_ask(remote))
         data["reachable"] = not data["problem"]
         lines.insert(1, f"answers   {'yes' if data['reachable'] else 'no: ' + data['problem']}")
         if data["reachable"]:
@@ -126,10 +128,11 @@ def _verify(remote: Remote, session: Session, *, with_packs: bool) -> Result:
     return Result(report.to_json(), text, exit_code=1 if bad else 0, command="remote verify")
 
 
-def _gc(remote: Remote, args: argparse.Namespace) -> Result:
+def _gc(remote: Remote, args: argparse.Namespace, session: Session) -> Result:
     from kache.engine.transfer.collect import collect
 
-    report = asyncio.run(collect(remote, max_age_s=args.max_age, max_bytes=args.max_size, dry_run=args.dry_run))
+    with Progress("looking through the remote", session):
+        report = asyncio.run(collect(remote, max_age_s=args.max_age, max_bytes=args.max_size, dry_run=args.dry_run))
     verb = "would remove" if args.dry_run else "removed"
     text = (
         f"{verb} {plural(report.entries, 'entry', 'entries')}, {plural(report.packs, 'pack')},"

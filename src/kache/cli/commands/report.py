@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kache.cli.output import SCHEMA_VERSION, Result
 from kache.cli.parser import Examples, option
+from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.config.values import parse_duration
 from kache.errors import OutputError, UsageError
@@ -74,7 +75,7 @@ def _collect(args: argparse.Namespace, session: Session) -> Report:
     root = session.real_path(args.root)
     place = f" in {root}" if root else ""
     now_ns = time.time_ns()
-    with session.index() as connection:
+    with session.index() as connection, Progress("reading what happened", session):
         if args.since is None:
             build = last_build(connection, root) if connection else ""
             window, scope = Window(build=build), f"last build{place}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kache.cli.output import Result
 from kache.cli.parser import Examples, option
+from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.config.values import parse_duration
 from kache.reports import stats
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> Result:
     """Count."""
     session.warn_of_config_problems()
-    with session.index() as connection:
+    with session.index() as connection, Progress("counting", session):
         root = session.real_path(args.root)
         window = Window(root=root)
         if args.last_build:

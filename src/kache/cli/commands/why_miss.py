@@ -7,6 +7,7 @@ import time
 
 from kache.cli.output import Result
 from kache.cli.parser import Examples
+from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.reports import why_miss
 from kache.reports.render.why_miss import to_text
@@ -33,6 +34,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, session: Session) -> Result:
     """Explain."""
     session.warn_of_config_problems()
-    with session.index() as connection:
+    with session.index() as connection, Progress("comparing inputs", session):
         report = why_miss.collect(connection, args.crate, only_last_build=args.last_build)
     return Result(report.to_json(), to_text(report, args.crate, time.time_ns()), pages=True)
