@@ -92,7 +92,7 @@ def test_a_probe_is_left_with_its_cargo(used: Sandbox, words: tuple[str, ...]) -
 
 
 @pytest.mark.parametrize(
-    ("words", "when"), [(("monitor",), "1 Builds"), (("config", "tui"), "key_salt")], ids=lambda each: "".join(each)
+    ("words", "when"), [(("monitor",), "1 Builds"), (("config", "tui"), "key_salt")], ids="".join
 )
 def test_what_is_drawn_ends_and_gives_the_terminal_back(used: Sandbox, words: tuple[str, ...], when: str) -> None:
     status, said = interrupt(typed(used, *words), when)
@@ -158,7 +158,8 @@ def test_as_json_it_is_an_error_like_any_other(used: Sandbox) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # A test run in the background of a shell ignores Ctrl-C, and would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     wait_for(lambda: any("kache-probe" in each for each in children_of(child.pid)))
     child.send_signal(signal.SIGINT)

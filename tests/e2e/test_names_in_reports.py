@@ -11,7 +11,8 @@ use std::{env, process::Command};
 fn main() {
     let out = env::var("OUT_DIR").unwrap();
     let mut probe = Command::new(env::var("RUSTC_WRAPPER").unwrap());
-    probe.arg(env::var("RUSTC").unwrap()).args(["--crate-name", "probe0", "--crate-type=lib", "--emit=dep-info,metadata"]);
+    probe.arg(env::var("RUSTC").unwrap()).args(["--crate-name", "probe0", "--crate-type=lib"]);
+    probe.arg("--emit=dep-info,metadata");
     std::fs::write(format!("{out}/p.rs"), "").unwrap();
     assert!(probe.args(["--out-dir", &out]).arg(format!("{out}/p.rs")).status().unwrap().success());
 }
