@@ -91,9 +91,7 @@ def test_a_probe_is_left_with_its_cargo(used: Sandbox, words: tuple[str, ...]) -
     whole(used)
 
 
-@pytest.mark.parametrize(
-    ("words", "when"), [(("monitor",), "1 Builds"), (("config", "tui"), "key_salt")], ids="".join
-)
+@pytest.mark.parametrize(("words", "when"), [(("monitor",), "1 Builds"), (("config", "tui"), "key_salt")], ids="".join)
 def test_what_is_drawn_ends_and_gives_the_terminal_back(used: Sandbox, words: tuple[str, ...], when: str) -> None:
     status, said = interrupt(typed(used, *words), when)
     assert status == 0 and "Traceback" not in said

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from kache.config.load import load
-from kache.setup.checks import CHECKS, cache_dir, config, filesystem, links
+from kache.setup.checks import CHECKS, cache_dir, config, filesystem, links, planner, toolchains
 from kache.setup.checks import socket as socket_check
 from kache.setup.doctor import examine
 from kache.setup.finding import Finding, Surroundings
@@ -106,3 +108,61 @@ def test_a_broken_check_does_not_hide_the_others(tmp_path: Path, monkeypatch: py
     found = dict(examine(around(tmp_path)))
     assert list(found) == list(CHECKS)
     assert found["links"].status == "fail" and "unforeseen" in found["links"].what
+
+
+def test_no_plans_are_made_without_a_remote(tmp_path: Path) -> None:
+    (found,) = planner.check(around(tmp_path))
+    assert found.status == "ok" and "without a remote" in found.what
+    (found,) = planner.check(around(tmp_path, KACHE_PLANNER="http://127.0.0.1:9"))
+    assert found.status == "warn" and "no remote" in found.what and found.fix
+
+
+def test_where_plans_come_from_is_said(tmp_path: Path) -> None:
+    remote = {"KACHE_REMOTE": f"file://{tmp_path}"}
+    (found,) = planner.check(around(tmp_path, **remote))
+    assert found.status == "ok" and "no service is configured" in found.what
+    (found,) = planner.check(around(tmp_path, **remote, KACHE_PREFETCH="0"))
+    assert found.status == "ok" and "prefetch is off" in found.what
+
+
+def test_a_planner_that_does_not_answer_fails(tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound and not listening: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        (found,) = planner.check(around(tmp_path, KACHE_REMOTE=f"file://{tmp_path}", KACHE_PLANNER=url))
+    assert found.status == "fail" and url in found.what and "builds go on" in found.why and found.fix
+
+
+def real_toolchain(tmp_path: Path, **env: str) -> Surroundings:
+    kept = {name: os.environ[name] for name in ("RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN") if name in os.environ}
+    return around(tmp_path, **kept, **env)
+
+
+@pytest.mark.skipif(shutil.which("rustc") is None, reason="needs rustc")
+def test_the_toolchain_is_identified_and_who_chose_it_is_said(tmp_path: Path) -> None:
+    where = real_toolchain(tmp_path)
+    sysroot = subprocess.run(
+        ["rustc", "--print", "sysroot"], env=dict(where.env), cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (found,) = toolchains.check(where)
+    assert found.status == "ok" and found.what.startswith(sysroot)
+    (tmp_path / "rust-toolchain.toml").write_text("[toolchain]\nprofile = \"minimal\"\n")
+    (found,) = toolchains.check(where)
+    assert f"by {tmp_path / 'rust-toolchain.toml'}" in found.what or "by RUSTUP_TOOLCHAIN" in found.what
+
+
+@pytest.mark.skipif(shutil.which("rustc") is None, reason="needs rustc")
+def test_a_cargo_of_another_release_is_said(tmp_path: Path) -> None:
+    cargo = tmp_path / "cargo"
+    cargo.write_text("#!/bin/sh\necho 'cargo 1.0.0 (of long ago)'\n")
+    cargo.chmod(0o755)
+    found = toolchains.check(real_toolchain(tmp_path, CARGO=str(cargo)))[-1]
+    assert found.status == "warn" and "cargo is of 1.0, rustc of" in found.what
+
+
+def test_a_rustc_that_is_none_cannot_be_identified(tmp_path: Path) -> None:
+    rustc = tmp_path / "rustc"
+    rustc.write_text("#!/bin/sh\nexit 1\n")
+    rustc.chmod(0o755)
+    (found,) = toolchains.check(around(tmp_path, RUSTC=str(rustc)))
+    assert found.status == "fail" and "every compile passes through" in found.why
