@@ -146,7 +146,7 @@ def test_the_toolchain_is_identified_and_who_chose_it_is_said(tmp_path: Path) ->
     ).stdout.strip()
     (found,) = toolchains.check(where)
     assert found.status == "ok" and found.what.startswith(sysroot)
-    (tmp_path / "rust-toolchain.toml").write_text("[toolchain]\nprofile = \"minimal\"\n")
+    (tmp_path / "rust-toolchain.toml").write_text(f"[toolchain]\npath = '{sysroot}'\n")
     (found,) = toolchains.check(where)
     assert f"by {tmp_path / 'rust-toolchain.toml'}" in found.what or "by RUSTUP_TOOLCHAIN" in found.what
 
