@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.filesystems import small_tmpfs
 from tests.support.machines import Machines, pushed, waiting
 from tests.support.projects import Files, chain, everything, manifest, workspace
 from tests.support.sandbox import Sandbox
+from tests.support.servers import differences
 from tests.support.servers.proxy import FaultyProxy, Rule
 
 COST_S = 1.0
@@ -28,7 +30,7 @@ def row(count: int) -> Files:
     for number in range(count):
         deps = {f"p{number - 1}": f"../p{number - 1}"} if number else {}
         files[f"p{number}/Cargo.toml"] = manifest(f"p{number}", deps=deps)
-        files[f"p{number}/src/lib.rs"] = f"pub fn n() -> u32 {{ {number} }}\n"
+        files[f"p{number}/src/lib.rs"] = f"pub fn number() -> u32 {{ {number} }}\n"
     return files
 
 
@@ -100,12 +102,14 @@ def test_a_conditional_put_that_loses_is_no_failure(behind_proxy: Machines, prox
     code = {"409": b"ConditionalRequestConflict", "412": b"PreconditionFailed"}[status]
     body = b"<?xml version='1.0'?><Error><Code>" + code + b"</Code><Message>no</Message></Error>"
     # The put has happened, and the answer says that it had before: as after a retry whose first answer was lost.
-    proxy.rules.append(Rule(status, method="PUT", value=body, after=True))
+    times = {"409": 2, "412": -1}[status]  # after a conflict AWS knows whether it is there
+    proxy.rules.append(Rule(status, method="PUT", value=body, after=True, times=times))
     writer.checkout("a", chain()).build().expect(misses=3)
     pushed(writer)
     proxy.rules.clear()
     assert writer.data("remote", "verify", "--packs")["done"] == 3
-    assert writer.data("stats")["remote"]["puts"]["present"] == 3
+    puts = writer.data("stats")["remote"]["puts"]
+    assert (puts["present"], puts["stored"]) == {"409": (0, 3), "412": (3, 0)}[status]
 
 
 @pytest.mark.parametrize("fault", ["truncate", "flip", "404", "403", "429"])
@@ -194,3 +198,88 @@ def test_a_share_that_is_not_there_is_no_trouble(machines: Machines) -> None:
     writer.checkout("a", chain()).build().expect(misses=3)
     assert waiting(writer) == 3
     assert "no directory" in writer.data("remote", "status", exit_code=1)["problem"]
+
+
+READ_FAULTS = {
+    "403 clock": differences.skewed(),
+    "400 expired": differences.expired(),
+    "404": Rule("404"),
+    "409": Rule("409"),
+    "412": Rule("412"),
+    "429": Rule("429"),
+    "500": Rule("500"),
+    "503": differences.slow_down(),
+    "late": Rule("late", seconds=60),
+    "flip": Rule("flip"),
+    "truncate": Rule("truncate"),
+    "swap": Rule("swap", value=b"another object's body"),
+}
+
+
+def test_whatever_a_server_answers_a_build_goes_on_and_says_so_once(behind_proxy: Machines, proxy: FaultyProxy) -> None:
+    """Guards builds: right programs, few requests, one line for people, and the next build is served again."""
+    writer, reader = behind_proxy.pair()
+    writer.checkout("a", row(6)).build()
+    pushed(writer)
+    reader.settings |= {"KACHE_REMOTE_STALL": "0.5"}
+    for number, (name, rule) in enumerate(READ_FAULTS.items()):
+        reader.stop()
+        reader.data("purge", "--yes")
+        proxy.rules[:] = [replace(rule, method="GET", times=-1)]
+        proxy.seen.clear()
+        checkout = reader.checkout(f"b{number}", row(6))
+        built = checkout.build()
+        built.expect(misses=6, hits=0)
+        # A few tries of one request, or of each crate a memo and the next; never tries of each.
+        assert len(proxy.requests("GET")) <= 12, name
+        told = [line for line in built.stderr.splitlines() if line.startswith("warning: kache: ")]
+        assert len(told) == (name != "404"), (name, told)
+        if name[0] in "45" and name != "404":
+            assert f"the server answered {name[:3]}" in told[0], told
+        reader.stop()
+        proxy.rules.clear()
+    reader.data("purge", "--yes")
+    last = reader.checkout("last", row(6))
+    last.build().expect(hits=6, misses=0)
+    last.same_bytes_as_plain()
+
+
+def test_a_narrow_line_costs_less_than_compiling(behind_proxy: Machines, proxy: FaultyProxy) -> None:
+    """Guards people on trains: what would take longer to fetch than to compile is compiled."""
+    writer, reader = behind_proxy.pair()
+    writer.checkout("a", everything()).build()
+    pushed(writer)
+    proxy.bytes_per_s = 20_000
+    reader.settings["KACHE_REMOTE_WAIT"] = "0.1"
+    second = reader.checkout("b", everything())
+    second.build().expect(hits=None, misses=None)
+    assert second.program("app") == "13\n"
+    processes.until(lambda: reader.data("stats")["remote"]["gets"]["slower"] >= 1, limit_s=30, what="it was counted")
+
+
+WRITE_FAULTS = {
+    "403 clock": differences.skewed(),
+    "400 expired": differences.expired(),
+    "404": Rule("404", value=differences.error("NoSuchBucket")),
+    "409": differences.conflict(),
+    "429": Rule("429"),
+    "503": differences.slow_down(),
+}
+
+
+def test_whatever_a_server_answers_to_uploads_nothing_is_lost(behind_proxy: Machines, proxy: FaultyProxy) -> None:
+    """Guards the queue: each refusal leaves it as it is, and says in the log what to do."""
+    writer = behind_proxy.writer()
+    for number, (name, rule) in enumerate(WRITE_FAULTS.items()):
+        proxy.rules[:] = [replace(rule, method="PUT", times=-1)]
+        proxy.seen.clear()
+        files = {**chain(), "leaf/src/lib.rs": f"pub fn number() -> u32 {{ {number} }}\n"}
+        writer.checkout(f"a{number}", files).build().expect(misses=None, hits=None)
+        processes.until(lambda: proxy.requests("PUT"), limit_s=60, what="an upload was tried")
+        writer.stop()
+        assert waiting(writer) == 3 * (number + 1), name
+    proxy.rules.clear()
+    done = writer.data("sync", "--push")["push"]
+    assert done["failed"] == 0 and done["done"] == 3 * len(WRITE_FAULTS)
+    log = writer.log()
+    assert "set this machine's clock" in log and "sign in again" in log

@@ -26,14 +26,14 @@ class Machines:
     def __init__(self, make_box: Callable[[str], Sandbox], remote: str, env: Mapping[str, str] | None = None) -> None:
         self._make_box = make_box
         self.remote = remote
-        self._env = dict(env or {})
+        self.env = dict(env or {})
 
     def make(self, engine: str = "daemon", **settings: str) -> Sandbox:
         """One that trusts nobody yet."""
         box = self._make_box(engine)
         # Patient: on a busy machine a local directory may be slower than a compile was.
         patient = {"KACHE_REMOTE_STALL": "30", "KACHE_REMOTE_WAIT": "60"}
-        box.settings |= {"KACHE_REMOTE": self.remote, **patient, **self._env, **settings}
+        box.settings |= {"KACHE_REMOTE": self.remote, **patient, **self.env, **settings}
         return box
 
     def writer(self, **settings: str) -> Sandbox:

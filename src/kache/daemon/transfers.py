@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kache.config.load import load
+from kache.engine import progress
 from kache.engine.calls import Call
 from kache.engine.decisions import Missed
 from kache.engine.transfer import policy
@@ -125,6 +126,8 @@ class Transfers:
                 return None
             store, engine = self._server.engine.store, self._server.engine
             self.opened = Opened(
-                Remotes(), RemoteReads(store, engine.digests, self._server.in_thread), RemoteWrites(store)
+                Remotes(),
+                RemoteReads(store, engine.digests, self._server.in_thread, progress.warn),
+                RemoteWrites(store),
             )
         return self.opened

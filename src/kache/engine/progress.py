@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Callable
 
 from kache.core.outcome import Outcome
 
@@ -38,12 +39,21 @@ def tell(build_id: str, outcome: Outcome, crate: str, env: list[bytes], elapsed_
     """
     package, version = _of(env, b"CARGO_PKG_NAME=") or crate, _of(env, b"CARGO_PKG_VERSION=")
     name = f"{package} v{version}" if version else package
+    _write(build_id, lambda terminal: line(_WORDS[outcome], name, elapsed_us, terminal=terminal))
+
+
+def warn(build_id: str, text: str) -> None:
+    """Write a warning to the stderr of a cargo; where that cannot be opened there is none."""
+    _write(build_id, lambda terminal: warning(text, terminal=terminal))
+
+
+def _write(build_id: str, text: Callable[[bool], str]) -> None:
     pid = build_id.partition("-")[0]
     with contextlib.suppress(OSError):
         fd = os.open(f"/proc/{pid}/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             if not _is_overwritten(fd, pid):
-                os.write(fd, line(_WORDS[outcome], name, elapsed_us, terminal=os.isatty(fd)).encode())
+                os.write(fd, text(os.isatty(fd)).encode())
         finally:
             os.close(fd)
 
@@ -53,6 +63,12 @@ def line(word: str, name: str, elapsed_us: int, *, terminal: bool) -> str:
     text = f"{name} ({elapsed_us / 1000:.1f} ms)"
     padded = f"{word:>{_COLUMN}}"
     return f"\r\x1b[K\x1b[1;32m{padded}\x1b[0m {text}\n" if terminal else f"{padded} {text}\n"
+
+
+def warning(text: str, *, terminal: bool) -> str:
+    """`warning: kache: …` in one line, as cargo writes its own."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return f"\r\x1b[K\x1b[1;33mwarning\x1b[0m: kache: {plain}\n" if terminal else f"warning: kache: {plain}\n"
 
 
 def _is_overwritten(fd: int, pid: str) -> bool:

@@ -7,6 +7,8 @@ import re
 _STATUS = re.compile(r"status code: (\d{3})|\b([45]\d\d) [A-Z][a-z]")
 _CODE = re.compile(r"<Code>([^<]{1,100})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})")
+_BARE_REDIRECT = "redirect without LOCATION"
+"""The client's words for AWS's answer from another region, whose body it does not show."""
 _DENIED_STATUS = ("401", "403")
 _ADVICE = {
     "RequestTimeTooSkewed": "set this machine's clock; kache doctor says how far it is off",
@@ -18,21 +20,28 @@ _ADVICE = {
     "AuthenticationFailed": "look at the account's key, and at this machine's clock",
     "NoSuchBucket": "make the bucket, or look at its name and the endpoint",
     "ContainerNotFound": "make the container, or look at its name and the account",
-    "AccessDenied": "grant what docs/how-to/remote.md lists under Permissions",
+    "AccessDenied": "grant what docs/how-to/remote.md lists under Permissions, s3:ListBucket too",
+    "PermanentRedirect": "set the region of the remote: the bucket is in another one",
+    "AuthorizationHeaderMalformed": "set the region of the remote: the bucket is in another one",
+    "IllegalLocationConstraintException": "set the region of the remote: the bucket is in another one",
     "SlowDown": "lower remote_concurrency; it is tried again by itself",
 }
-_DENIED_CODES = ("RequestTimeTooSkewed", "ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket")
+_DENIED_CODES = tuple(name for name in _ADVICE if name != "SlowDown")
 
 
 def code(text: str) -> str:
     """The server's own name for what is wrong; empty if it gave none."""
     found = _CODE.search(text)
-    return found[1] if found else ""
+    if found is None:
+        return "PermanentRedirect" if _BARE_REDIRECT in text else ""
+    return found[1]
 
 
 def status(text: str) -> str:
     """The HTTP status in an error's text; empty if there is none."""
     found = _STATUS.search(text)
+    if found is None and _BARE_REDIRECT in text:
+        return "301"
     return (found[1] or found[2]) if found else ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +37,14 @@ _PARTS_AT_ONCE = 2
 _LISTED_AT_ONCE = 1000
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 """A 404 that says more than that an object is not there."""
+
+
+_CONFLICTS = ("ConditionalRequestConflict", "OperationAborted")
+_CONFLICT_PAUSES_S = (0.1, 0.4, 1.0)
+
+
+class _ConflictError(Exception):
+    """AWS's 409: somebody puts or deletes the very object just now, and nobody knows yet whether it will be there."""
 
 
 class Found(NamedTuple):
@@ -162,6 +171,16 @@ class Backend:
             False if there is one of that name: it stays as it is.
         """
         size = len(content) if isinstance(content, bytes) else os.stat(content).st_size
+        for pause_s in (*_CONFLICT_PAUSES_S, None):
+            try:
+                return await self._create(name, content, size)
+            except _ConflictError as error:
+                if pause_s is None:
+                    raise self._known(error, f"cannot write {name}") from error
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311
+        raise AssertionError
+
+    async def _create(self, name: str, content: bytes | Path, size: int) -> bool:
         in_parts = size > MULTIPART_BYTES
         self.requests += 1 + (size // _PART_BYTES + 2 if in_parts else 0)
         how: dict[str, Any] = {"mode": "create", "use_multipart": False}
@@ -172,10 +191,12 @@ class Backend:
             limit_s = self.patience.total_s + size / (64 << 10)
             async with asyncio.timeout(limit_s):
                 await obstore.put_async(client, self._prefix + name, content, **how)
-        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
-            return False
         except (exceptions.BaseError, OSError, TimeoutError) as error:
-            if _is_conflict(error):  # AWS: somebody else is putting it just now
+            if answers.code(str(error)) in _CONFLICTS:
+                raise _ConflictError(str(error)) from error
+            if isinstance(error, exceptions.AlreadyExistsError | exceptions.PreconditionError):
+                return False
+            if answers.status(str(error)) in ("409", "412"):
                 return False
             raise self._known(error, f"cannot write {name}") from error
         self.sent_bytes += size
@@ -236,11 +257,6 @@ class Backend:
 def first_line(error: BaseException) -> str:
     """What a client says, without its inner life."""
     return answers.reason(str(error)) or type(error).__name__
-
-
-def _is_conflict(error: BaseException) -> bool:
-    text = str(error)
-    return "409 Conflict" in text or "412 Precondition" in text
 
 
 def _is_beyond(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kache.core.digest import Digest
-from kache.errors import RemoteObjectError
+from kache.errors import RemoteObjectError, RemoteUnreachableError
 from kache.remote import documents, layout
 from kache.remote.backend import Backend
 from kache.remote.documents import MAX_DOCUMENT_BYTES, BuildManifest, EntryManifest, PathSet
@@ -99,7 +99,7 @@ async def publish(
     if not await backend.create(layout.entry_name(what.subject), document):
         there = await manifest(backend, trusted, what.subject)
         if there is None:
-            raise RemoteObjectError("a manifest is there and is not", why="it was removed this moment")
+            raise RemoteUnreachableError("a manifest is there and is not", why="it was removed this moment")
         same = there.entry.artifacts == what.manifest.entry.artifacts
         outcome, kept = Published.PRESENT if same else Published.DIFFERS, there
     await _publish_memo(backend, secret, trusted, what)

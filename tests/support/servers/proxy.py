@@ -13,6 +13,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _HEAD_LIMIT = 1 << 16
@@ -28,7 +29,8 @@ class Rule:
 
     Attributes:
         fault: `hang` (no answer), `reset`, `truncate` (half the body, then the end), `flip` (one bit of the body),
-            `swap` (another object's body: `value`), `stall` (half the body, then nothing), or a status (`403`).
+            `swap` (another object's body: `value`), `stall` (half the body, then nothing), `late` (the whole answer,
+            its first byte after `seconds`), or a status (`403`).
         method: of the request, empty for any.
         part: what its path must contain.
         times: how often; negative for always.
@@ -42,6 +44,7 @@ class Rule:
     times: int = -1
     value: bytes = b""
     after: bool = False
+    seconds: float = 0.0
 
     def fits(self, method: str, path: str) -> bool:
         """Whether it is for this request; each yes counts."""
@@ -61,6 +64,8 @@ class FaultyProxy:
         bytes_per_s: of answers, 0 for no bound.
         rules: the first that fits is done.
         seen: (method, path) of every request.
+        checks: each may refuse a request (its head and body) as another server would: status and code, or None.
+        refused: what they refused.
     """
 
     port: int
@@ -68,6 +73,8 @@ class FaultyProxy:
     bytes_per_s: int = 0
     rules: list[Rule] = field(default_factory=list)
     seen: list[tuple[str, str]] = field(default_factory=list)
+    checks: list[Callable[[bytes, bytes], tuple[str, str] | None]] = field(default_factory=list)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __enter__(self) -> FaultyProxy:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -134,6 +141,11 @@ class FaultyProxy:
         """One request; whether the connection can be used again."""
         method, path = head.split(b" ", 2)[0].decode(), head.split(b" ", 2)[1].decode()
         self.seen.append((method, path))
+        refusal = next((found for check in self.checks if (found := check(head, body))), None)
+        if refusal is not None:
+            self.refused.append((method, path, refusal[1]))
+            client.sendall(_answer(refusal[0], b"<Error><Code>%b</Code></Error>" % refusal[1].encode()))
+            return True
         rule = next((rule for rule in self.rules if rule.fits(method, path)), None)
         self._ends.wait(self.latency_s)
         if rule is not None and not rule.after and rule.fault in ("hang", "reset"):
@@ -167,6 +179,10 @@ class FaultyProxy:
             return self._refuse(client, rule)
         if _STATUS.fullmatch(rule.fault):
             client.sendall(_answer(rule.fault, rule.value))
+            return True
+        if rule.fault == "late":
+            self._ends.wait(rule.seconds)
+            self._send(client, head + body)
             return True
         if rule.fault in ("truncate", "stall"):
             client.sendall(head + body[: len(body) // 2])

@@ -74,10 +74,15 @@ class RemoteReads:
         store: where what is found goes.
         digests: the stat memo.
         in_thread: runs blocking work beside the loop.
+        warn: tells a build, by its id, what is wrong.
     """
 
-    def __init__(self, store: LocalStore, digests: FileDigests, in_thread: InThread) -> None:
+    def __init__(
+        self, store: LocalStore, digests: FileDigests, in_thread: InThread, warn: Callable[[str, str], None]
+    ) -> None:
         self._store = store
+        self._warn = warn
+        self._warned: Lru[str, str] = Lru(_BUILDS_KEPT)
         self._digests = digests
         self._in_thread = in_thread
         self._absent: Lru[Digest, float] = Lru(_ABSENT_KEPT)
@@ -100,6 +105,8 @@ class RemoteReads:
         # One that was as long as they can be leaves no room for another.
         room_s = max(FAILURES_S - remote.demand.patience.stall_s, 0.0)
         is_spent = failures_s > room_s or absence_s > ABSENCE_S
+        if not remote.reads.is_closed:
+            self._say(build, f"{remote.place} is left alone, this build goes on without it: {remote.reads.why}")
         return remote.reads.is_closed and bool(remote.trusted.keys) and not is_spent
 
     async def find(self, remote: Remote, missed: Missed, build: str) -> bool:
@@ -122,12 +129,14 @@ class RemoteReads:
         except RemoteObjectError as error:
             search.outcome = "refused"
             log.warning("%s of %s: %s; %s", missed.call.crate_name, remote.place, error.what, error.why)
+            self._say(build, f"{missed.call.crate_name} of {remote.place} is not used: {error.what}; {error.why}")
         except RemoteError as error:
             search.outcome = "failed"
             # Those who waited beside this one are let go at once: their time is the same.
             waited_s = time.perf_counter() - started
             self._failures_s.put(build, (self._failures_s.get(build) or 0.0) + waited_s)
             self._failed(remote, error)
+            self._say(build, f"{remote.place} is left alone, this build goes on without it: {error.line}")
         except (StoreError, OSError) as error:
             search.outcome = "failed"
             why = error.line if isinstance(error, KacheError) else str(error)
@@ -140,6 +149,12 @@ class RemoteReads:
             waiting.discard(task)
             self._note(search, started)
         return False
+
+    def _say(self, build: str, text: str) -> None:
+        """One line a build, at the first trouble: the rest is in the log and the counters."""
+        if self._warned.get(build) is None:
+            self._warned.put(build, text)
+            self._warn(build, text)
 
     def _failed(self, remote: Remote, error: RemoteError) -> None:
         """Open the breaker and let go everybody who waits for this remote: one wait is all a build pays for."""
@@ -181,6 +196,9 @@ class RemoteReads:
             if isinstance(paths, RemoteObjectError):
                 search.outcome = "refused"
                 log.warning("a memo of %s in %s: %s", missed.call.crate_name, remote.place, paths.line)
+                self._say(
+                    search.build, f"a memo of {missed.call.crate_name} in {remote.place} is not used: {paths.line}"
+                )
             elif await self._try(search, paths):
                 return True
         search.requests += 1
