@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kache.compilers.rustc.invocation import Invocation
-from kache.compilers.rustc.roots import Root, Roots, discover, json_escaped, target_dir
+from kache.compilers.rustc.roots import Root, Roots, discover, is_package, json_escaped, target_dir
 from tests.support.calls import invocation
 
 
@@ -112,3 +112,10 @@ def test_base_dir_is_a_root() -> None:
     call: Invocation = invocation()
     found = discover(call, b"/big/repo/ws", {}, sysroot=b"/opt/rust", base_dir=b"/big/repo/")
     assert Root(b"<base>", b"/big/repo", b"/kache/base") in found.all
+
+
+def test_what_lies_below_cargo_home_and_is_no_download_is_somebodys_own() -> None:
+    """A workspace, or a path dependency, in the directory that is CARGO_HOME as well."""
+    assert is_package(b"<cargo-home>/registry/src/index/serde-1.0.0")
+    assert is_package(b"<cargo-home>/git/checkouts/serde-0123/abc")
+    assert not is_package(b"<cargo-home>/own") and not is_package(b"<cargo-home>") and not is_package(b"<cwd>/src")

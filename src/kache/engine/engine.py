@@ -424,7 +424,7 @@ class Engine:
         if trace is None or not self._outlives_builds:
             return  # without a daemon nobody would be there to capture what the build left
         if self.warm_start.note(call.build, call.request, self.config(call)) is not None:
-            self.traces.add(call.build.id, trace)
+            self.traces.add(call.build.id, trace, call.at_ns)
 
     def _is_pending(self, path: bytes) -> bool:
         return bool(self.pending) and path.rpartition(b".")[0] in self.pending

@@ -48,6 +48,7 @@ class Place:
         umask: cargo's.
         intent: kind of the build.
         steering: `host.steering` of its environment.
+        last_compile_ns: when the last compile of the build began, ns: every run that it made ended before.
         trusts_declarations: a build script of the checkout reads nothing but what it declares.
     """
 
@@ -59,6 +60,7 @@ class Place:
     umask: int = 0o022
     intent: str = ""
     steering: bytes = b""
+    last_compile_ns: int = 0
     trusts_declarations: bool = False
 
     @property
@@ -257,7 +259,7 @@ class Capture:
         roots, package = trace.roots, trace.package
         declared = self._declared(unit, package, roots)
         base = self._place.directory + b"/build/" + unit.directory
-        if declared is None or not os.path.isdir(base) or not self._was_declared_then(unit, package, base):
+        if declared is None or not os.path.isdir(base) or not self._is_of_this_build(unit, package, base):
             return None
         files, is_tied = self._run_files(base, roots)
         if files is None or links_outside(_read(base + b"/output"), base + b"/out"):
@@ -290,8 +292,10 @@ class Capture:
         before = self._before.get((self._relative(self._fingerprint_dir(unit)), unit.stem), ())
         return any(each.is_open for each in before) or self._strays.may_be_of(unit)
 
-    def _was_declared_then(self, unit: FoundUnit, package: bytes, base: bytes) -> bool:
-        """Whether what it declared is what it read: nothing of it changed since it began."""
+    def _is_of_this_build(self, unit: FoundUnit, package: bytes, base: bytes) -> bool:
+        """Whether this build ran it, and not the next one, and nothing of what it declared changed since it began."""
+        if os.stat(base + b"/output").st_mtime_ns > self._place.last_compile_ns:
+            return False
         began_ns = os.stat(base + b"/invoked.timestamp").st_mtime_ns
         return all(changed_ns(os.path.join(package, os.fsencode(name))) < began_ns for name in unit.watched or ())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -13,6 +14,7 @@ from kache.cargo import fingerprints
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.roots import TARGET_TAG, Root, Roots
+from kache.core.digest import Digest
 from kache.core.entry import Artifact, Role
 from kache.core.outcome import Reason
 from kache.core.unit import Unit, UnitFile
@@ -22,6 +24,7 @@ from kache.engine.warm_start.inputs import Checkout, Inputs
 from kache.engine.warm_start.lock import locked
 from kache.engine.warm_start.present import Present, needed_in
 from kache.engine.warm_start.script_runs import told, told_by
+from kache.engine.warm_start.traces import Trace
 from kache.errors import StoreError
 from kache.store.local import LocalStore, RestoreHow, RestoreMethod
 
@@ -132,6 +135,33 @@ class Placer:
                 taken.add(unit.place)
                 self._done.add(unit.fingerprint)
                 self.placed.units.append(unit)
+
+    def traces(self, toolchain: Digest) -> Iterator[Trace]:
+        """Traces of packages' build scripts that are in place while their runs are not.
+
+        cargo runs those now, and what it gets is kept for the next target, as after a compile.
+        """
+        has_run = {dep for unit in self.placed.units if not unit.entry_key for dep in unit.deps}
+        for unit in self.placed.units:
+            if not unit.stem.startswith("build-script-") or unit.is_path or unit.fingerprint in has_run:
+                continue
+            entry = self._store.entry(unit.entry_key)
+            outputs = [file.path for file in unit.files if file.digest]
+            if entry is not None and outputs:
+                roots = self._roots_of(unit)
+                at = self._checkout.target_dir + b"/"
+                externs = ((at + os.fsencode(path), digest) for path, digest in unit.externs)
+                yield Trace(
+                    entry=entry,
+                    out_dir=os.path.dirname(at + os.fsencode(outputs[0])),
+                    extra_filename=b"-" + os.fsencode(unit.directory).rpartition(b"-")[2],
+                    roots=roots,
+                    package=roots.real(unit.cwd),
+                    files=(*externs, *((roots.real(name), digest) for name, digest in unit.natives)),
+                    toolchain=toolchain,
+                    is_tied=bool(unit.tied_to),
+                    is_open=unit.is_open,
+                )
 
     def _verified_and_put(self, unit: Unit) -> Left | None:
         """Verify a unit and place it; why not, or None."""
@@ -397,7 +427,8 @@ def _write(path: bytes, content: bytes, mode: int) -> None:
         os.unlink(path)
         fd = os.open(path, flags, mode)
     try:
-        os.write(fd, content)
+        if os.write(fd, content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         os.fchmod(fd, mode)  # this process has a umask of its own
     finally:
         os.close(fd)

@@ -54,11 +54,13 @@ class Traces:
 
     def __init__(self) -> None:
         self._builds: OrderedDict[str, dict[tuple[bytes, bytes], Trace]] = OrderedDict()
+        self._last_ns: dict[str, int] = {}
 
-    def add(self, build: str, trace: Trace) -> None:
-        """Note a compile: by the hash in its file names, or by its crate's name where they have none (a cdylib)."""
+    def add(self, build: str, trace: Trace, at_ns: int) -> None:
+        """Note a compile that began then: by the hash in its file names, or by its crate's name (a cdylib has none)."""
         if build not in self._builds and len(self._builds) >= MAX_BUILDS:
-            self._builds.popitem(last=False)
+            self.drop(next(iter(self._builds)))
+        self._last_ns[build] = max(at_ns, self._last_ns.get(build, 0))
         key = profile_dir(trace.out_dir), trace.extra_filename.lstrip(b"-") or unhashed(trace.entry.crate_name)
         for earlier in self._builds.values():  # what it left is no longer there
             earlier.pop(key, None)
@@ -75,9 +77,14 @@ class Traces:
             found.setdefault(directory, {})[unit_hash] = trace
         return found
 
+    def last_ns(self, build: str) -> int:
+        """When its last compile began, ns since the Unix epoch: what the next build does in that target is later."""
+        return self._last_ns.get(build, 0)
+
     def drop(self, build: str) -> None:
         """Forget a build."""
         self._builds.pop(build, None)
+        self._last_ns.pop(build, None)
 
 
 def reads_untracked(memo: InputMemo, entry: Entry) -> bool:

@@ -146,6 +146,8 @@ class WarmStart:
             placer = Placer(self._store, self._digests, checkout, ahead)
             for profile in profiles:
                 placer.place(profile, ordered[profile])
+        for trace in placer.traces(toolchain.identity):
+            self._traces.add(build.id, trace, 0)
         log.info("warm start of %s: %d units", os.fsdecode(found.root), len(placer.placed.units))
         return placer.placed
 
@@ -184,7 +186,8 @@ class WarmStart:
             with ExitStack() as stack:
                 if not all(stack.enter_context(locked(directory)) for directory in by_profile):
                     return None
-                count = self._capture(known.workspace, known.intent, known, by_profile)
+                last_ns = self._traces.last_ns(build_id)
+                count = self._capture(known.workspace, known.intent, known, by_profile, last_ns)
         self._traces.drop(build_id)
         self._builds.pop(build_id, None)
         return count
@@ -195,6 +198,7 @@ class WarmStart:
         intent_: BuildIntent,
         known: Known,
         by_profile: dict[bytes, dict[bytes, Trace]],
+        last_ns: int,
     ) -> int:
         env, count = known.env, 0
         if host.changed_ns(env) > known.began_ns:
@@ -220,6 +224,7 @@ class WarmStart:
                 umask=known.umask,
                 intent=intent_.kind,
                 steering=host.steering(env),
+                last_compile_ns=last_ns,
                 trusts_declarations=known.config.warm_start_scripts == "declared",
             )
             units = Capture(self._store, self._digests, place, traces, by_place, compiled).units()
