@@ -59,7 +59,8 @@ def main() -> int:
 def install_tools() -> None:
     """Make the environment and install what kache depends on and what its developers use."""
     project = _project()
-    _environment(VENV, [*project["dependencies"], *project["optional-dependencies"]["dev"]])
+    extras = project["optional-dependencies"]
+    _environment(VENV, [*project["dependencies"], *extras["planner"], *extras["dev"]])
 
 
 def install_docs() -> Path:

@@ -167,6 +167,19 @@ class PlannerError(KacheError):
     default_fix = "look at its log and at `planner` in the configuration; builds go on without it"
 
 
+class PlannerDatabaseError(PlannerError):
+    """The planner service's database cannot be used."""
+
+    code = "planner-database"
+    default_fix = "look at its disk, its server and who may write to it; clients plan without the service meanwhile"
+
+
+class PlannerSetupError(KacheError):
+    """The planner service is told to do what it cannot, or must not."""
+
+    code = "planner-setup"
+
+
 class PlannerMissingError(KacheError):
     """The planner service needs packages that are not installed."""
 

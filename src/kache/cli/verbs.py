@@ -33,6 +33,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("prefetch", "prefetch", "Fetch from the remote what the next build here will need."),
     Verb("save-manifest", "save_manifest", "Send what the last builds used to the remote, for other machines' plans."),
     Verb("remote", "remote", "Look at the cache shared with other machines, verify it, clean it up."),
+    Verb("planner", "planner", "Run the service that tells a team's builds what to fetch."),
     Verb("keys", "keys", "Make and trust the keys that entries are signed with."),
     Verb("doctor", "doctor", "Check the installation and say how to repair it."),
     Verb("config", "config", "Look at the settings, and change them."),

@@ -35,6 +35,7 @@ _OTHER_ENV = frozenset(
         "KACHE_REMOTE_TRUSTED_KEYS",
         "KACHE_PLANNER_TOKEN",
         "KACHE_PLANNER_TOKENS",
+        "KACHE_PLANNER_DATABASE",
     }
 )
 _S3_NAMES = ("bucket", "prefix", "endpoint", "region", "profile")
