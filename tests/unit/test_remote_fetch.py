@@ -6,7 +6,7 @@ import asyncio
 
 from kache.core.entry import Entry
 from kache.engine.transfer.arrivals import Arrivals
-from kache.engine.transfer.fetch import STRETCH_BYTES, stretches
+from kache.engine.transfer.stretch import STRETCH_BYTES, stretches
 from kache.remote.backend import Range
 from kache.remote.documents import EntryManifest, Part
 

@@ -170,7 +170,10 @@ impl Call<'_> {
             Attempt::Unusable => Daemon::None(python::find()),
             Attempt::Absent => {
                 let python = python::find();
-                if let (Some(python), true) = (&python, self.is_question() && socket::cache_is_new()) {
+                if let (Some(python), true) = (
+                    &python,
+                    self.is_question() && socket::cache_is_new() && !socket::may_name_a_remote(),
+                ) {
                     self.ask_aside(python, &place)
                 }
                 match python.as_ref().and_then(|python| python::start_daemon(python, &place)) {
@@ -188,7 +191,7 @@ impl Call<'_> {
             .any(|word| *word == b"-vV" || word.starts_with(b"--print"))
     }
 
-    /// Cargo's questions to a new cache, which can know no answer: rustc gives it, while a process aside starts the daemon
+    /// Cargo's questions to a new cache without a remote, which can know no answer: rustc gives it, while a process aside starts the daemon
     /// and asks in our place, so that the daemon knows this toolchain when the first compile comes.
     fn ask_aside(&self, python: &OsStr, place: &OsStr) -> ! {
         let request = self.request(frame::ASIDE);

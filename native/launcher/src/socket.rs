@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::frame::{self, Answer};
@@ -55,6 +56,24 @@ pub fn cache_dir() -> OsString {
 /// Whether nothing was ever stored.
 pub fn cache_is_new() -> bool {
     fs::symlink_metadata(joined(&cache_dir(), "/store")).is_err()
+}
+
+/// Whether a remote may be configured: it can fill a new cache, so there is something to wait for.
+pub fn may_name_a_remote() -> bool {
+    let named = |name| sys::variable(name).is_some();
+    let configured = match sys::variable("XDG_CONFIG_HOME") {
+        Some(xdg) if xdg.as_bytes()[0] == b'/' => joined(&xdg, "/kache/config.toml"),
+        _ if cfg!(target_os = "macos") => joined(&home_dir(), "/Library/Application Support/kache/config.toml"),
+        _ => joined(&home_dir(), "/.config/kache/config.toml"),
+    };
+    let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
+    named("KACHE_REMOTE")
+        || named("KACHE_S3_BUCKET")
+        || named("KACHE_CONFIG")
+        || exists(Path::new(&configured))
+        || env::current_dir().map_or(false, |cwd| {
+            cwd.ancestors().any(|above| exists(&above.join(".kache.toml")))
+        })
 }
 
 fn place_for(cache_dir: &OsStr, uid: u32) -> OsString {

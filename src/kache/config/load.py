@@ -84,6 +84,7 @@ class Config:
     remote_upload_rate: int = 0
     remote_stall_s: float = 0.8
     remote_wait_s: float = 0.25
+    remote_warm_limit_s: float = 60.0
     remote_queue: int = 20_000
     prefetch: bool = True
     prefetch_max_bytes: int = 2 << 30

@@ -233,6 +233,16 @@ SETTINGS: tuple[Setting, ...] = (
         doc="How long an entry may be waited for in any case; beyond it, as long as compiling it took elsewhere.",
     ),
     Setting(
+        name="remote_warm_limit",
+        attribute="remote_warm_limit_s",
+        type="duration",
+        parse=parse_duration,
+        default=60.0,
+        env="KACHE_REMOTE_WARM_LIMIT",
+        doc="How long cargo may wait, at its first question in a fresh target, for units to come from the remote; it"
+        " never waits longer than compiling them is expected to take.",
+    ),
+    Setting(
         name="remote_queue",
         attribute="remote_queue",
         type="count",

@@ -5,10 +5,19 @@ msgspec structs that encode as arrays (msgpack): fields may be appended with a d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
+
+from kache.core.digest import Digest, hash_parts
 
 RUN_KIND = "build-script-run"
 """Kind of the entries that hold what runs of build scripts left."""
+
+
+def run_key(digests: Iterable[bytes]) -> Digest:
+    """Key of the entry that holds what a run left, by the files that are no part of its unit."""
+    return hash_parts([b"run", *digests])
 
 
 class UnitFile(msgspec.Struct, frozen=True, array_like=True):
@@ -93,6 +102,26 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     def version(self) -> tuple[object, ...]:
         """What tells two units of one place apart: cargo's own hash does not move with the sources of a checkout."""
         return self.fingerprint, self.entry_key, self.natives, self.externs, self.runs, self.host, self.tied_to
+
+
+class SharedSet(msgspec.Struct, frozen=True, array_like=True):
+    """What of a set waits to be sent to a remote.
+
+    Attributes:
+        workspace, profile, toolchain: as in `UnitSet`.
+        lock: digest of the lock file.
+        intent: kind of the build that left it.
+        units: as they may leave this machine, dependencies first.
+        keys: entries of what the build left beside those: units that cannot leave, whose hits can.
+    """
+
+    workspace: bytes
+    profile: str
+    toolchain: bytes
+    lock: bytes
+    intent: str
+    units: tuple[Unit, ...]
+    keys: tuple[bytes, ...] = ()
 
 
 class UnitSet(msgspec.Struct, frozen=True, array_like=True):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kache import __version__
 from kache.compilers.rustc.key_inputs import PendingRecord
 from kache.core.outcome import Outcome, Reason
+from kache.daemon import warming
 from kache.engine.calls import Call
 from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Passed
 from kache.engine.serve import Served, heavy_bytes
@@ -146,7 +147,7 @@ class Connection(asyncio.Protocol):
             self._pass(call, decision)
         elif isinstance(decision, Answered | Asked):
             if self._engine.wants_seed(call):
-                self._send(Wait(_COPY_WAIT_S))
+                self._send(Wait(_COPY_WAIT_S + int(self._engine.config(call).remote_warm_limit_s)))
                 self._spawn(self._seed_first(call, decision))
             else:
                 self._question(call, decision)
@@ -230,6 +231,7 @@ class Connection(asyncio.Protocol):
     # ---- tasks
 
     async def _seed_first(self, call: Call, decision: Answered | Asked) -> None:
+        await warming.bring_units(self._server, call)
         await self._server.in_thread(self._engine.seed, call)
         self._question(call, decision)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kache.engine.transfer.fetch import Budget, Fetched
     from kache.engine.transfer.reads import RemoteReads
     from kache.engine.transfer.remotes import Remote, Remotes
+    from kache.engine.transfer.sets_in import SetReads
+    from kache.engine.transfer.sets_out import SetWrites
     from kache.engine.transfer.writes import RemoteWrites
 
 log = logging.getLogger("kache")
@@ -31,6 +33,8 @@ class Opened:
     remotes: Remotes
     reads: RemoteReads
     writes: RemoteWrites
+    sets_in: SetReads
+    sets_out: SetWrites
 
 
 class Transfers:
@@ -119,15 +123,16 @@ class Transfers:
             try:
                 from kache.engine.transfer.reads import RemoteReads
                 from kache.engine.transfer.remotes import Remotes
+                from kache.engine.transfer.sets_in import SetReads
+                from kache.engine.transfer.sets_out import SetWrites
                 from kache.engine.transfer.writes import RemoteWrites
             except ImportError as error:
                 self._is_broken = True
                 log.warning("no remote is used: %s", error)
                 return None
-            store, engine = self._server.engine.store, self._server.engine
-            self.opened = Opened(
-                Remotes(),
-                RemoteReads(store, engine.digests, self._server.in_thread, progress.warn),
-                RemoteWrites(store),
-            )
+            server, engine, store = self._server, self._server.engine, self._server.engine.store
+            reads = RemoteReads(store, engine.digests, server.in_thread, progress.warn)
+            writes = RemoteWrites(store)
+            sets_in = SetReads(store, engine.digests, reads.fetch, server.in_thread, reads.transfers_add)
+            self.opened = Opened(Remotes(), reads, writes, sets_in, SetWrites(store, writes))
         return self.opened

@@ -21,6 +21,7 @@ from kache.compilers.rustc.key_inputs import PendingRecord
 from kache.compilers.rustc.macro_library import MacroTraits
 from kache.compilers.rustc.observed_log import filter_for
 from kache.compilers.rustc.outputs import existing_outputs
+from kache.compilers.rustc.toolchain import Toolchain
 from kache.config.load import Config
 from kache.core.digest import Digest
 from kache.core.entry import Entry, Event, FileIdentity, MemoInput
@@ -179,6 +180,11 @@ class Engine:
             self.warm_start.note(build, request, self.config(call))
         return call
 
+    def toolchain_of(self, call: Call) -> Toolchain | Refusal:
+        """The compiler a call asks; may take half a second of hashing the first time."""
+        request = call.request
+        return self._lookup.toolchains.identify(request.argv[0], environment(request), request.cwd, request.ppid)
+
     def seed(self, call: Call, *, fills_up: bool = False) -> int:
         """Put whole units into the call's target; blocks, so the daemon calls it in a worker thread.
 
@@ -189,21 +195,16 @@ class Engine:
         Returns:
             The number of units placed.
         """
-        started = time.perf_counter()
-        env = environment(call.request)
-        request = call.request
-        toolchain = self._lookup.toolchains.identify(request.argv[0], env, request.cwd, request.ppid)
+        started, placed = time.perf_counter(), None
         try:
-            if isinstance(toolchain, Refusal):
-                return 0
-            now_ns = self._now_on_disk()
-            placed = self.warm_start.seed(call.build, call.request.umask, toolchain, now_ns, fills_up=fills_up)
+            toolchain = self.toolchain_of(call)
+            if not isinstance(toolchain, Refusal):
+                now_ns = self._now_on_disk()
+                placed = self.warm_start.seed(call.build, call.request.umask, toolchain, now_ns, fills_up=fills_up)
         except (OSError, StoreError) as error:
             log.warning("warm start: %s", error)
-            return 0
         except Exception:
             log.exception("warm start failed")
-            return 0
         if placed is None:
             return 0
         for outcome, known in told(placed, int((time.perf_counter() - started) * 1e6)):

@@ -1,4 +1,4 @@
-"""A line for each hit, where cargo's own lines go: KACHE_PROGRESS=1.
+"""Lines where cargo's own go: one for each hit (KACHE_PROGRESS=1), and warnings.
 
 Not by the wrapper's stderr: cargo keeps that with the unit, and would say it again in every build that finds it fresh.
 """

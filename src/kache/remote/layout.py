@@ -4,6 +4,7 @@ v1/memos/ab/<locator>/<slot>    signed document, `documents.PathSet`
 v1/entries/ab/<name>            signed document, `documents.EntryManifest`
 v1/packs/ab/<digest>.tar.zst    the blobs of entries, `pack`
 v1/builds/ab/<scope>/<age>-<id> signed document, `documents.BuildManifest`; age counts down, so the newest are first
+v1/units/ab/<scope>/<age>-…     signed document, `unit_sets.UnitSetDocument`
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Kind:
     PACKS = "packs"
     BUILDS = "builds"
     """Their names are longer: `parse_build`."""
+    UNITS = "units"
+    """Those of `kache.remote.unit_sets`."""
 
 
 KINDS = (Kind.MEMOS, Kind.ENTRIES, Kind.PACKS)

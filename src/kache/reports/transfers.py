@@ -14,6 +14,7 @@ PUTS = ("stored", "present", "differs", "failed", "refused", "gone")
 
 _WAITING = "SELECT count(*) FROM uploads WHERE key NOT IN (SELECT id FROM build_records)"
 """Entries; manifests of builds wait in the same queue."""
+_WAITING_SETS = "SELECT count(*) FROM unit_uploads WHERE body NOT NULL"
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Transfers:
         slower_count: fetches that took longer than compiling.
         unused_count, unused_bytes: entries fetched and never used, and their size over the wire.
         waiting: entries that wait for their upload now.
+        waiting_sets: unit sets that do.
     """
 
     gets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(GETS, 0))
@@ -42,6 +44,7 @@ class Transfers:
     unused_count: int = 0
     unused_bytes: int = 0
     waiting: int = 0
+    waiting_sets: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts and ints."""
@@ -78,6 +81,7 @@ def collect(connection: sqlite3.Connection | None, window: Window | None = None)
             found.put_requests += requests
             found.sent_bytes += size
     found.waiting = int(connection.execute(_WAITING).fetchone()[0])
+    found.waiting_sets = int(connection.execute(_WAITING_SETS).fetchone()[0])
     unused = connection.execute(
         "SELECT count(*), coalesce(sum(received), 0) FROM"
         f" (SELECT key, bytes AS received FROM transfers WHERE direction = 'get' AND outcome = 'hit' AND {condition})"

@@ -33,6 +33,7 @@ from kache.store.lookup import Lookup
 from kache.store.restore import Restored, RestoreHow, RestoreMethod
 from kache.store.staging import Receiving, Staged
 from kache.store.transfers import UploadQueue
+from kache.store.unit_uploads import UnitUploads
 from kache.util.filesystem import unsafe_kind
 
 __all__ = [
@@ -69,6 +70,7 @@ class LocalStore:
         self._lookup = Lookup(index)
         self._verifier = verify.Verifier(index, blobs)
         self.uploads = UploadQueue(index)
+        self.unit_uploads = UnitUploads(index)
         self.records = BuildRecords(index)
 
     @classmethod
@@ -192,13 +194,13 @@ class LocalStore:
         """
         return staging.stage(self._blobs, path, share=share, needles=needles)
 
-    def receive(self, digest: bytes, size: int, *, share: bool) -> Receiving:
-        """Take a blob in that comes from elsewhere, piece by piece; `share` as for `stage`.
+    def receive(self, digest: bytes, size: int, *, share: bool, date_ns: int | None = None) -> Receiving:
+        """Take a blob in that comes from elsewhere, piece by piece; `share` as for `stage`, dated as asked or now.
 
         Raises:
             StoreError: it cannot be written.
         """
-        return Receiving(self._blobs, digest, size, share=share)
+        return Receiving(self._blobs, digest, size, share=share, date_ns=date_ns)
 
     def open_blob(self, digest: bytes) -> int:
         """A blob opened for reading; its content is not checked.

@@ -68,12 +68,14 @@ class Receiving:
         digest: what its content must have.
         size: what its size must be.
         share: it may be linked into target dirs, so it gets the mode of a file there.
+        date_ns: its date; None for now.
 
     Raises:
         StoreError: it cannot be written, as `write` does.
     """
 
-    def __init__(self, blobs: Blobs, digest: bytes, size: int, *, share: bool) -> None:
+    def __init__(self, blobs: Blobs, digest: bytes, size: int, *, share: bool, date_ns: int | None = None) -> None:
+        self._date_ns = date_ns
         self._digest, self._size = digest, size
         self._mode = _SHARED_MODE if share else _PRIVATE_MODE
         self._temp = blobs.temp()
@@ -105,6 +107,8 @@ class Receiving:
             if self._hasher.digest() != self._digest or found.st_size != self._size:
                 raise BlobBrokenError(self._digest)
             os.fchmod(self._fd, self._mode)
+            if self._date_ns is not None:
+                os.utime(self._fd, ns=(self._date_ns, self._date_ns))
             found = os.fstat(self._fd)
         except OSError as error:
             raise _cannot(self._temp, error) from error

@@ -44,6 +44,8 @@ async def once(server: Server) -> bool:
         if remote.writes.is_closed or remote.writes.is_probe_due:
             while await found.writes.send_due(remote, is_calm=is_calm):
                 more = True
+            while await found.sets_out.send_due(remote):
+                more = True
     for remote in found.remotes.all():
         if remote.reads.is_probe_due:
             remote.reads.probing()

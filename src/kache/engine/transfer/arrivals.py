@@ -96,6 +96,10 @@ class Course:
         left = max(end_byte - self.arrived_bytes, 0)
         return left * elapsed_s / self.arrived_bytes if self.arrived_bytes else 0.0
 
+    def elapsed_s(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._started
+
     def left_s(self) -> float:
         """The same of all of it."""
         return self.expected_s(self.expected_bytes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +17,11 @@ from typing import Any
 from kache.core.digest import Digest
 from kache.core.entry import InputMemo
 from kache.engine.transfer.arrivals import Arrivals, Course
-from kache.engine.transfer.landing import Landing, demand_keys
+from kache.engine.transfer.landing import demand_keys
 from kache.engine.transfer.remotes import Remote
+from kache.engine.transfer.stretch import Reel, Stretch, stretches
 from kache.errors import KacheError, RemoteError, RemoteObjectError, StoreError
 from kache.remote import exchange, layout
-from kache.remote.backend import Range
 from kache.remote.documents import EntryManifest
 from kache.store.local import LocalStore
 from kache.store.transfers import Transfer
@@ -30,10 +29,6 @@ from kache.store.transfers import Transfer
 log = logging.getLogger("kache")
 STREAMS = 6
 """Requests for packs at one time: enough to fill a line in spite of its delay, few enough to come in order."""
-STRETCH_BYTES = 8 << 20
-"""Read by one request: packs are longer, so that one pack alone comes in parallel as well."""
-_GAP_BYTES = 128 << 10
-"""What is not wanted between two parts costs less to read than another request."""
 _FEED_BYTES = 1 << 20
 InThread = Callable[..., Awaitable[Any]]
 
@@ -163,6 +158,7 @@ class EntryFetch:
         *,
         build: str = "",
         progress: Callable[[Fetched, Course], None] | None = None,
+        date_ns: int | None = None,
     ) -> Fetched:
         """Bring entries whose manifests were verified; the other arguments are `fetch_entries`'.
 
@@ -172,6 +168,7 @@ class EntryFetch:
             budget: of all of it.
             build: whose it is.
             progress: told whenever some bytes have come.
+            date_ns: what the blobs are dated; None for now.
         """
         made = Fetched(len(manifests))
         self._arrivals.learn(manifests)
@@ -182,7 +179,7 @@ class EntryFetch:
             return made
         course = self._arrivals.begin(wanted)
         work = iter(stretches(wanted))
-        run = _Run(remote, made, course, build, progress)
+        run = _Run(remote, made, course, build, progress, date_ns)
 
         async def worker() -> None:
             for stretch in work:
@@ -215,6 +212,8 @@ class EntryFetch:
             if self._store.entry(entry.key) is not None:
                 made.here += 1
                 made.keys.add(entry.key)
+            elif self._arrivals.expected_s(entry.key) is not None:
+                made.left += 1  # another fetch is about to bring it
             elif manifest.members and not all(self._store.has_blob(member.digest) for member in manifest.members):
                 wanted.append(manifest)
             else:
@@ -238,7 +237,7 @@ class EntryFetch:
 
     async def _one(self, run: _Run, stretch: Stretch) -> None:
         """Read one stretch of a pack, and store what it holds as it comes."""
-        reel = Reel(self._store, stretch)
+        reel = Reel(self._store, stretch, run.date_ns)
         run.made.requests += 1
         waiting = bytearray()
         try:
@@ -308,135 +307,9 @@ class _Run:
     course: Course
     build: str
     progress: Callable[[Fetched, Course], None] | None
+    date_ns: int | None
     ended: set[Digest] = field(default_factory=set)
     unnoted_requests: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """What one request reads of a pack.
-
-    Attributes:
-        pack: which.
-        place: of it; None for all.
-        manifests: whose parts are in it, in its order.
-    """
-
-    pack: Digest
-    place: Range | None
-    manifests: tuple[EntryManifest, ...]
-
-
-def stretches(manifests: Iterable[EntryManifest]) -> list[Stretch]:
-    """Cut what is wanted into requests: packs in the order in which they are needed, each from its start on. Pure."""
-    by_pack: dict[Digest, list[EntryManifest]] = {}
-    for manifest in manifests:
-        by_pack.setdefault(manifest.pack, []).append(manifest)
-    found: list[Stretch] = []
-    for pack, wanted in by_pack.items():
-        whole = [manifest for manifest in wanted if manifest.part is None]
-        found += [Stretch(pack, None, (manifest,)) for manifest in whole]
-        parts = [(manifest.part, manifest) for manifest in wanted if manifest.part is not None]
-        parts.sort(key=lambda each: each[0].offset)
-        held: list[EntryManifest] = []
-        start = end = 0
-        for part, manifest in parts:
-            if held and (part.offset - end > _GAP_BYTES or part.offset + part.size - start > STRETCH_BYTES):
-                found.append(Stretch(pack, Range(start, end - start), tuple(held)))
-                held = []
-            if not held:
-                start = part.offset
-            held.append(manifest)
-            end = max(end, part.offset + part.size) if len(held) > 1 else part.offset + part.size
-        if held:
-            found.append(Stretch(pack, Range(start, end - start), tuple(held)))
-    return found
-
-
-class Reel:
-    """Takes the bytes of a stretch, and gives each entry its own. Its methods block; one thread at a time.
-
-    Args:
-        store: where entries go.
-        stretch: what comes.
-    """
-
-    def __init__(self, store: LocalStore, stretch: Stretch) -> None:
-        self._store = store
-        self._waiting = list(reversed(stretch.manifests))
-        self._at = 0 if stretch.place is None else stretch.place.start
-        self._landing: Landing | None = None
-        self._broken: RemoteObjectError | None = None
-        self._left = 0
-        self._lock = threading.Lock()
-
-    def left(self) -> list[EntryManifest]:
-        """Those that have not come whole."""
-        return list(self._waiting)
-
-    def feed(self, data: bytes) -> list[tuple[EntryManifest, RemoteObjectError | None]]:
-        """Take the next bytes.
-
-        Returns:
-            The entries that are complete now: stored, or what is wrong with them.
-
-        Raises:
-            StoreError: the disk is full, for example.
-        """
-        with self._lock:
-            return self._feed(memoryview(data))
-
-    def _feed(self, view: memoryview) -> list[tuple[EntryManifest, RemoteObjectError | None]]:
-        done: list[tuple[EntryManifest, RemoteObjectError | None]] = []
-        while view and self._waiting:
-            manifest = self._waiting[-1]
-            if self._landing is None:
-                skipped = 0 if manifest.part is None else manifest.part.offset - self._at
-                if skipped < 0:  # two manifests that claim the same bytes
-                    done.append((self._waiting.pop(), RemoteObjectError("a manifest's part overlaps another's")))
-                    continue
-                if skipped >= len(view):
-                    self._at += len(view)
-                    break
-                view, self._at = view[skipped:], self._at + skipped
-                self._landing, self._left = Landing(self._store, manifest, manifest.entry), manifest.wire_bytes
-                self._broken = None
-            piece, view = view[: self._left], view[self._left :]
-            self._at += len(piece)
-            self._left -= len(piece)
-            self._take(bytes(piece))
-            if not self._left:
-                done.append((self._waiting.pop(), self._end(manifest)))
-        return done
-
-    def _take(self, piece: bytes) -> None:
-        assert self._landing is not None
-        if self._broken is None:
-            try:
-                self._landing.feed(piece)
-            except RemoteObjectError as error:
-                self._broken = error
-
-    def _end(self, manifest: EntryManifest) -> RemoteObjectError | None:
-        landing, self._landing = self._landing, None
-        assert landing is not None
-        entry = manifest.entry
-        try:
-            if self._broken is None:
-                landing.commit(entry, InputMemo(entry.weak_key, entry.key, manifest.inputs))
-        except RemoteObjectError as error:
-            self._broken = error
-        finally:
-            landing.drop()
-        return self._broken
-
-    def drop(self) -> None:
-        """Forget what has not come whole, and take nothing more; waits for the bytes that are just being taken."""
-        with self._lock:
-            self._waiting.clear()
-            if self._landing is not None:
-                self._landing.drop()
-                self._landing = None
 
 
 def _give_up(remote: Remote, error: BaseException) -> None:

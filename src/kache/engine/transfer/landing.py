@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from kache.core.digest import Digest
 from kache.core.entry import Entry, InputMemo, Role
+from kache.core.unit import RUN_KIND, run_key
 from kache.engine.record import cache_key
 from kache.errors import BlobBrokenError, RemoteObjectError
 from kache.remote.backend import Range
@@ -37,7 +38,9 @@ def demand_keys(manifest: EntryManifest, key: Digest) -> None:
         RemoteObjectError: it is another entry's.
     """
     entry = manifest.entry
-    if entry.key != key or cache_key(entry.weak_key, manifest.inputs) != key:
+    is_run = entry.unit_kind == RUN_KIND and entry.weak_key == entry.key and not manifest.inputs
+    own = run_key([each.digest for each in entry.artifacts]) if is_run else cache_key(entry.weak_key, manifest.inputs)
+    if entry.key != key or own != key:
         raise RemoteObjectError(f"the manifest of {entry.crate_name} has keys that are not its own")
 
 
@@ -50,10 +53,12 @@ class Landing:
         store: where the blobs go.
         manifest: what must come.
         entry: whose artifacts they are.
+        date_ns: what its blobs are dated; None for now.
     """
 
-    def __init__(self, store: LocalStore, manifest: EntryManifest, entry: Entry) -> None:
+    def __init__(self, store: LocalStore, manifest: EntryManifest, entry: Entry, *, date_ns: int | None = None) -> None:
         self._store = store
+        self._date_ns = date_ns
         self._shared = {artifact.digest for artifact in entry.artifacts if artifact.role in _SHAREABLE}
         self._blobs: list[Receiving] = []
         self._lock = threading.Lock()
@@ -61,7 +66,9 @@ class Landing:
         self._unpacker = unpacker(manifest, self._begin)
 
     def _begin(self, member: Member) -> Receiving:
-        blob = self._store.receive(member.digest, member.size, share=member.digest in self._shared)
+        blob = self._store.receive(
+            member.digest, member.size, share=member.digest in self._shared, date_ns=self._date_ns
+        )
         self._blobs.append(blob)
         return blob
 

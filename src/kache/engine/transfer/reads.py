@@ -106,7 +106,7 @@ class RemoteReads:
         room_s = max(FAILURES_S - remote.demand.patience.stall_s, 0.0)
         is_spent = failures_s > room_s or absence_s > ABSENCE_S
         if not remote.reads.is_closed:
-            self._say(build, f"{remote.place} is left alone, this build goes on without it: {remote.reads.why}")
+            self.say(build, f"{remote.place} is left alone, this build goes on without it: {remote.reads.why}")
         return remote.reads.is_closed and bool(remote.trusted.keys) and not is_spent
 
     async def find(self, remote: Remote, missed: Missed, build: str) -> bool:
@@ -129,14 +129,13 @@ class RemoteReads:
         except RemoteObjectError as error:
             search.outcome = "refused"
             log.warning("%s of %s: %s; %s", missed.call.crate_name, remote.place, error.what, error.why)
-            self._say(build, f"{missed.call.crate_name} of {remote.place} is not used: {error.what}; {error.why}")
+            self.say(build, f"{missed.call.crate_name} of {remote.place} is not used: {error.what}; {error.why}")
         except RemoteError as error:
             search.outcome = "failed"
             # Those who waited beside this one are let go at once: their time is the same.
             waited_s = time.perf_counter() - started
             self._failures_s.put(build, (self._failures_s.get(build) or 0.0) + waited_s)
-            self._failed(remote, error)
-            self._say(build, f"{remote.place} is left alone, this build goes on without it: {error.line}")
+            self.failed(remote, error, build)
         except (StoreError, OSError) as error:
             search.outcome = "failed"
             why = error.line if isinstance(error, KacheError) else str(error)
@@ -150,14 +149,15 @@ class RemoteReads:
             self._note(search, started)
         return False
 
-    def _say(self, build: str, text: str) -> None:
+    def say(self, build: str, text: str) -> None:
         """One line a build, at the first trouble: the rest is in the log and the counters."""
         if self._warned.get(build) is None:
             self._warned.put(build, text)
             self._warn(build, text)
 
-    def _failed(self, remote: Remote, error: RemoteError) -> None:
+    def failed(self, remote: Remote, error: RemoteError, build: str) -> None:
         """Open the breaker and let go everybody who waits for this remote: one wait is all a build pays for."""
+        self.say(build, f"{remote.place} is left alone, this build goes on without it: {error.line}")
         if remote.reads.open(error.line):
             log.warning("remote %s is left alone for a while, builds go on without it: %s", remote.place, error.line)
         for task in self._waiting.get(id(remote), ()):
@@ -196,7 +196,7 @@ class RemoteReads:
             if isinstance(paths, RemoteObjectError):
                 search.outcome = "refused"
                 log.warning("a memo of %s in %s: %s", missed.call.crate_name, remote.place, paths.line)
-                self._say(
+                self.say(
                     search.build, f"a memo of {missed.call.crate_name} in {remote.place} is not used: {paths.line}"
                 )
             elif await self._try(search, paths):

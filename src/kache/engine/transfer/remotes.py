@@ -38,6 +38,7 @@ class Remote:
         concurrency: requests at one time.
         wait_s: how long a build may wait for an entry that is quickly compiled.
         own: the namespace of this pull request: written here, and looked in after the rest.
+        warm_limit_s: how long cargo may wait before a fresh target is filled.
     """
 
     place: RemotePlace
@@ -51,6 +52,7 @@ class Remote:
     upload_rate: int = 0
     concurrency: int = 16
     wait_s: float = 0.25
+    warm_limit_s: float = 60.0
     own: Remote | None = None
 
 
@@ -77,6 +79,7 @@ class Remotes:
             config.remote_pull_requests,
             config.remote_stall_s,
             config.remote_wait_s,
+            config.remote_warm_limit_s,
             config.remote_upload_rate,
             config.remote_concurrency,
         )
@@ -159,6 +162,7 @@ def _opened(
         upload_rate=config.remote_upload_rate,
         concurrency=config.remote_concurrency,
         wait_s=config.remote_wait_s,
+        warm_limit_s=config.remote_warm_limit_s,
     )
 
 

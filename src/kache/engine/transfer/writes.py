@@ -17,6 +17,7 @@ from pathlib import Path
 from kache import __version__
 from kache.core.digest import Digest
 from kache.core.entry import Entry, InputMemo
+from kache.core.unit import RUN_KIND
 from kache.engine.transfer import manifests
 from kache.engine.transfer.policy import source_of
 from kache.engine.transfer.remotes import Remote
@@ -177,6 +178,9 @@ class RemoteWrites:
     ) -> None:
         manifest, memo = ready
         key, crate = manifest.entry.key, manifest.entry.crate_name
+        if manifest.entry.unit_kind == RUN_KIND:  # no compile asks for it: unit sets alone name it
+            batch.outcomes[key], places[key] = str(Published.STORED), documents.whereabouts(manifest)
+            return
         batch.outcomes[key] = FAILED
         try:
             async with at_once:

@@ -15,7 +15,7 @@ from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.roots import Roots, is_package
 from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, InputMemo, Role
-from kache.core.unit import RUN_KIND, Unit, UnitFile
+from kache.core.unit import RUN_KIND, Unit, UnitFile, run_key
 from kache.engine.warm_start.declared import changed_ns, content_of, tree
 from kache.engine.warm_start.host import steering
 from kache.engine.warm_start.script_runs import links_outside, told_by
@@ -370,7 +370,7 @@ class Capture:
             Artifact(os.path.basename(file.path), Role.LINKED, file.digest, file.size, file.executable)
             for file in large
         )
-        key = hash_parts([b"run", *(file.digest for file in large)])
+        key = run_key(file.digest for file in large)
         name = os.fsdecode(os.path.basename(base)).rpartition("-")[0].replace("-", "_")
         entry = Entry(key, key, name, RUN_KIND, 0, artifacts, "", b"", b"", b"", ())
         self._store.commit(entry, InputMemo(key, key, ()), staged)

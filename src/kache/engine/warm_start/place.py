@@ -288,7 +288,8 @@ class Placer:
         _write(target, content, mode)
         self.placed.copied_bytes += len(content)
         # Only what cargo compares with the sources is dated now, and the sources were found unchanged.
-        date_ns = file.mtime_ns if unit.entry_key else floor_ns
+        # What it includes of a run's OUT_DIR is dated as the run was placed, which may be later than then.
+        date_ns = max(file.mtime_ns, floor_ns) if unit.entry_key else floor_ns
         if unit.is_path and _DEP in file.path:
             date_ns = self._checkout.date_ns
         os.utime(target, ns=(date_ns, date_ns))

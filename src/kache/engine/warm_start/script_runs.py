@@ -9,6 +9,7 @@ from itertools import pairwise
 from kache.cargo.fingerprints import FoundUnit
 from kache.core.digest import hash_parts
 
+_TOLD = re.compile(rb"^cargo:.*$", re.MULTILINE)
 _SEARCH = re.compile(rb"^cargo::?rustc-link-search=(.*)$", re.MULTILINE)
 _FLAGS = re.compile(rb"^cargo::?rustc-flags=(.*)$", re.MULTILINE)
 
@@ -23,8 +24,9 @@ def told_by(profile: bytes, run: FoundUnit) -> bytes:
 
 
 def told(output: bytes, own_out: bytes) -> bytes:
-    """The same of the run's `output` and `root-output`. Pure."""
-    return hash_parts([output.replace(own_out, b"<out>") if own_out else output])
+    """The same of the run's `output` and `root-output`: of the lines that are for cargo. Pure."""
+    lines = b"\n".join(_TOLD.findall(output))
+    return hash_parts([lines.replace(own_out, b"<out>") if own_out else lines])
 
 
 def links_outside(output: bytes, own_out: bytes) -> bool:

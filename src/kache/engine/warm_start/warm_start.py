@@ -21,7 +21,7 @@ from kache.core.unit import Unit
 from kache.engine.builds import Build
 from kache.engine.in_place_linkers import InPlaceLinkers
 from kache.engine.requests import environment
-from kache.engine.warm_start import host, kept
+from kache.engine.warm_start import host, kept, shared
 from kache.engine.warm_start.capture import Capture, Place
 from kache.engine.warm_start.copies_ahead import CopiesAhead
 from kache.engine.warm_start.inputs import Checkout
@@ -173,6 +173,15 @@ class WarmStart:
                 chosen.setdefault(profile, []).append(unit)
         return chosen
 
+    def wanted(self, build: Build, toolchain: Toolchain) -> shared.Wanted | None:
+        """What a noted build that begins in a fresh target may want of a remote; None if nothing."""
+        known = self._builds.get(build.id)
+        if known is None or known.workspace is None or known.intent is None:
+            return None
+        found, intent_ = known.workspace, known.intent
+        described = (found.root, found.target_dir, found.identity, intent_.profiles(), intent_.kind)
+        return shared.wanted_of(self._store, self._digests, described, (known.env, known.config, toolchain))
+
     def capture(self, build_id: str) -> int | None:
         """Keep what a build that ended left.
 
@@ -228,6 +237,10 @@ class WarmStart:
                 trusts_declarations=known.config.warm_start_scripts == "declared",
             )
             units = Capture(self._store, self._digests, place, traces, by_place, compiled).units()
-            self._store.save_unit_set(kept.merge(before, units))
+            merged = kept.merge(before, units)
+            self._store.save_unit_set(merged)
+            machine = shared.machine_of(found.target_dir, found.root, env, known.config, self._digests)
+            entries = [trace.entry.key for trace in traces.values()]
+            shared.queue(self._store, merged, intent_.kind, machine, (env, known.config), entries)
             count += len(units)
         return count
