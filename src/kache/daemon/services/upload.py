@@ -39,7 +39,8 @@ async def once(server: Server) -> bool:
     if found is None:
         return False
     more = False
-    is_calm = server.draining or not (server.engine.in_flight or server.engine.traces.builds())
+    engine = server.engine
+    is_calm = server.draining or not (engine.in_flight or engine.traces.builds() or engine.learning.builds())
     for remote in found.remotes.writable().values():
         if remote.writes.is_closed or remote.writes.is_probe_due:
             while await found.writes.send_due(remote, is_calm=is_calm):

@@ -13,7 +13,6 @@ from kache.cargo.fingerprints import FoundUnit
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.roots import Roots, is_package
-from kache.core.digest import hash_parts
 from kache.core.entry import Artifact, Entry, InputMemo, Role
 from kache.core.unit import RUN_KIND, Unit, UnitFile, run_key
 from kache.engine.warm_start.declared import changed_ns, content_of, tree

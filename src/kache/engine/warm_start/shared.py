@@ -98,8 +98,8 @@ def queue(
     env, config = surroundings
     if config.remote is None:
         return False
-    known = policy.relevant(name + b"=" + value for name, value in env.items())
-    if policy.why_not_write(config, known):
+    place = policy.sent_to(config, policy.relevant(name + b"=" + value for name, value in env.items()))
+    if place is None:
         return False
     lock_file = kept.LockFile(machine.root)
     wanted = [unit for unit in kept.wanted_by(intent, unit_set.units) if lock_file.has(unit)]
@@ -121,7 +121,7 @@ def queue(
     )
     said = tuple(msgspec.structs.replace(unit, asked_by=()) for unit in units)
     digest = hash_parts([shared.lock, msgspec.msgpack.encode((said, keys))])
-    return store.unit_uploads.add(str(config.remote), subject, digest, msgspec.msgpack.encode(shared))
+    return store.unit_uploads.add(str(place), subject, digest, msgspec.msgpack.encode(shared))
 
 
 def _newest(units: Iterable[Unit]) -> list[Unit]:
