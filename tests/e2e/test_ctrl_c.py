@@ -65,7 +65,7 @@ def whole(used: Sandbox) -> None:
     ("words", "when"),
     [
         (("purge",), "delete every entry"),
-        (("clean",), "delete which"),
+        (("clean",), "Escape: leave all"),
         (("init", "--no-probe"), "apply this"),
     ],
     ids=lambda each: each if isinstance(each, str) else " ".join(each),
@@ -106,7 +106,7 @@ def test_following_the_log_ends_quietly(used: Sandbox) -> None:
 def test_a_daemon_in_the_foreground_stops_in_order(used: Sandbox) -> None:
     own = {"KACHE_CACHE_DIR": str(used.root / "other")}
     child = typed(used, "daemon", "run", **own)
-    wait_for((used.root / "other" / "daemon.sock").exists)
+    wait_for(lambda: used.kache("daemon", "status", env=own).returncode == 0)
     status, said = interrupt(child, "Ctrl-C ends it")
     assert status == 0 and "Traceback" not in said
     assert not (used.root / "other" / "daemon.sock").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from kache.cli.commands.clean import chosen_of
+from kache.tui.frame import text_of
+from kache.tui.selector import Selector
 from tests.support.cli import CliBox
 from tests.support.terminal import end_of, type_kache
 
@@ -95,7 +98,7 @@ def test_one_in_use_is_left(box: CliBox) -> None:
 
 def test_typed_choice(box: CliBox) -> None:
     names = {target(box, name).name for name in ("a", "b", "c")}
-    child = type_kache("clean", env=box.env(), cwd=box.cwd)
+    child = type_kache("clean", env=box.env(), cwd=box.cwd, term="dumb")
     child.expect("delete which")
     child.sendline("7")
     child.expect("numbers from 1 to 3")
@@ -106,13 +109,63 @@ def test_typed_choice(box: CliBox) -> None:
     assert len(names & {path.name for path in (box.cwd / "targets").iterdir()}) == 1
 
 
+def test_ticked_on_the_screen(box: CliBox) -> None:
+    sizes = {"a": 3, "b": 2, "c": 1}  # the largest first
+    made = {name: target(box, name) for name in sizes}
+    for name, count in sizes.items():
+        (made[name] / "debug" / "deps" / "x.rlib").write_bytes(b"x" * (count << 20))
+    child = type_kache("clean", env=box.env(), cwd=box.cwd, size=(24, 100))
+    child.expect("Escape: leave all")
+    child.send(" ")
+    child.expect("1 row ticked")
+    child.send("j")  # no key of ours: nothing happens
+    child.send("\x1b[B ")  # over b, to c
+    child.expect("2 rows ticked")
+    child.send("\r")
+    status, said = end_of(child)
+    assert status == 0 and "deleted 2 target directories" in said
+    assert [name for name in made if made[name].exists()] == ["b"]
+
+
+@pytest.mark.parametrize(("key", "status"), [("q", 0), ("\x03", 130)])
+def test_the_screen_left_deletes_nothing(box: CliBox, key: str, status: int) -> None:
+    made = target(box, "a")
+    child = type_kache("clean", env=box.env(), cwd=box.cwd, size=(24, 100))
+    child.expect("Escape: leave all")
+    child.send(" ")
+    child.expect("1 row ticked")
+    child.send(key)
+    assert end_of(child)[0] == status and made.exists()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)], ids=str)
+def test_golden_selector(size: tuple[int, int]) -> None:
+    rows = [["1.4 GiB", "12.0 MiB", "1.1 GiB", "3 d", "/src/one/target"], ["2.0 MiB", "0 B", "0 B", "9 d", "/src/two"]]
+
+    async def run() -> str:
+        app = Selector(
+            "which?", ("own", "shared", "restorable", "unchanged", "where"), rows, (1503238553, 2097152), "go"
+        )
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await pilot.press("space")
+            await pilot.pause()
+            return text_of(app)
+
+    text = asyncio.run(run())
+    path = Path(__file__).parents[1] / "golden" / "monitor" / f"selector-{size[0]}x{size[1]}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
 def test_enter_and_ctrl_c_delete_nothing(box: CliBox) -> None:
     made = target(box, "a")
-    child = type_kache("clean", env=box.env(), cwd=box.cwd)
+    child = type_kache("clean", env=box.env(), cwd=box.cwd, term="dumb")
     child.expect("delete which")
     child.sendline("")
     assert end_of(child)[0] == 0 and made.exists()
-    child = type_kache("clean", env=box.env(), cwd=box.cwd)
+    child = type_kache("clean", env=box.env(), cwd=box.cwd, term="dumb")
     child.expect("delete which")
     child.sendintr()
     assert end_of(child)[0] == 130 and made.exists()

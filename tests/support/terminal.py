@@ -13,12 +13,14 @@ import pexpect
 LIMIT_S = 120
 
 
-def type_kache(*words: str, env: Mapping[str, str], cwd: Path, size: tuple[int, int] = (40, 160)) -> Any:
+def type_kache(
+    *words: str, env: Mapping[str, str], cwd: Path, size: tuple[int, int] = (40, 160), term: str = "xterm"
+) -> Any:
     """Start `kache WORDS…` on a terminal of its own; the result is pexpect's."""
     return pexpect.spawn(
         sys.executable,
         ["-m", "kache", *words],
-        env={**env, "TERM": "xterm"},
+        env={**env, "TERM": term},
         cwd=str(cwd),
         encoding="utf-8",
         timeout=LIMIT_S,

@@ -11,6 +11,15 @@ from kache.errors import UsageError
 MIN_COLUMNS, MIN_ROWS = 60, 16
 
 
+def can_draw(session: Session) -> bool:
+    """Whether something may be drawn; else the same is asked for line by line."""
+    try:
+        refuse_what_cannot_be_drawn_on(session, "", fix="")
+    except UsageError:
+        return False
+    return True
+
+
 def refuse_what_cannot_be_drawn_on(session: Session, what: str, *, fix: str) -> None:
     """Say why not, before anything is drawn.
 

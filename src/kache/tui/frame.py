@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from textual.app import App
 from textual.pilot import Pilot
@@ -48,7 +49,7 @@ async def settled(app: Monitor, pilot: Pilot[None]) -> str:
     return text
 
 
-def text_of(app: App[None]) -> str:
+def text_of(app: App[Any]) -> str:
     """The screen's characters."""
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips).rstrip() + "\n"

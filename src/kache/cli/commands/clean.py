@@ -14,6 +14,7 @@ from kache.cli.diagnostics import say
 from kache.cli.output import Result
 from kache.cli.parser import Examples, option
 from kache.cli.progress import Progress
+from kache.cli.screen import can_draw
 from kache.cli.session import Session
 from kache.config.values import parse_duration
 from kache.errors import UsageError
@@ -26,11 +27,13 @@ DESCRIPTION = (
     "dir shares count as shared: deleting them here frees nothing."
 )
 EXAMPLES: Examples = (
-    ("kache clean", "below the current directory; asks which"),
+    ("kache clean", "below the current directory; tick which on the screen"),
     ("kache clean -n ~/src", "only look"),
     ("kache clean ~/src --stale 30d -y", "those where nothing was built for a month"),
     ("kache clean /var/targets --orphans -y", "those whose checkouts or worktrees are gone"),
 )
+
+_HEADINGS = ("own", "shared", "restorable", "unchanged", "target directory")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +58,8 @@ def run(args: argparse.Namespace, session: Session) -> Result:
         return Result({"target_dirs": [], "deleted": [], "freed_bytes": 0}, "no target directory found")
     shown = _table(found, now_ns)
     if args.dry_run:
-        return Result(_data(found, [], []), shown)
-    chosen = found if args.yes else _ask(found, shown, session)
+        return Result(_data(found, [], []), shown, pages=True)
+    chosen = found if args.yes else _choose(found, shown, now_ns, session)
     with Progress("target directories deleted", session) as progress:
         deleted, kept = _delete(chosen, progress)
     freed = sum(each.own_bytes for each in deleted)
@@ -88,6 +91,21 @@ def _find(args: argparse.Namespace, session: Session) -> list[TargetDir]:
         limit_ns = time.time_ns() - int(args.stale * 1e9)
         found = [each for each in found if each.changed_ns <= limit_ns]
     return sorted(found, key=lambda each: -each.own_bytes)
+
+
+def _choose(found: list[TargetDir], shown: str, now_ns: int, session: Session) -> list[TargetDir]:
+    """On the screen where there is one that can be drawn on, else by numbers."""
+    if not can_draw(session):
+        return _ask(found, shown, session)
+    from kache.tui.selector import Selector
+
+    question = "which target directories are to be deleted? One in use is left alone"
+    sizes = [each.own_bytes for each in found]
+    selector = Selector(question, _HEADINGS, [_cells(each, now_ns) for each in found], sizes, "delete them")
+    chosen = selector.run() or []
+    if selector.was_interrupted:
+        raise KeyboardInterrupt
+    return [found[at] for at in chosen]
 
 
 def _ask(found: list[TargetDir], shown: str, session: Session) -> list[TargetDir]:
@@ -135,20 +153,19 @@ def _delete(chosen: list[TargetDir], progress: Progress) -> tuple[list[TargetDir
 
 
 def _table(found: list[TargetDir], now_ns: int) -> str:
-    rows = [
-        [
-            str(number),
-            human_bytes(each.own_bytes),
-            human_bytes(each.shared_bytes),
-            human_bytes(each.restorable_bytes),
-            human_duration(max(now_ns - each.changed_ns, 0) / 1e9) if each.changed_ns else "-",
-            f"{each.path}{' (its sources are gone)' if each.is_orphan else ''}",
-        ]
-        for number, each in enumerate(found, 1)
-    ]
-    headings = ["", "own", "shared", "restorable", "unchanged", "target directory"]
+    rows = [[str(number), *_cells(each, now_ns)] for number, each in enumerate(found, 1)]
     total = human_bytes(sum(each.own_bytes for each in found))
-    return f"{table(headings, rows, right=frozenset({0, 1, 2, 3, 4}))}\n\n{total} would be freed in all"
+    return f"{table(['', *_HEADINGS], rows, right=frozenset({0, 1, 2, 3, 4}))}\n\n{total} would be freed in all"
+
+
+def _cells(each: TargetDir, now_ns: int) -> list[str]:
+    return [
+        human_bytes(each.own_bytes),
+        human_bytes(each.shared_bytes),
+        human_bytes(each.restorable_bytes),
+        human_duration(max(now_ns - each.changed_ns, 0) / 1e9) if each.changed_ns else "-",
+        f"{each.path}{' (its sources are gone)' if each.is_orphan else ''}",
+    ]
 
 
 def _data(found: list[TargetDir], deleted: list[TargetDir], kept: list[tuple[Path, str]]) -> dict[str, Any]:

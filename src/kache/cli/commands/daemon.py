@@ -168,9 +168,9 @@ def _log(session: Session, count: int, *, follow: bool) -> Result:
     if not follow:
         text = "\n".join(lines) if lines else f"{path} is empty or absent"
         return Result({"path": str(path), "lines": lines}, text, command="daemon log", pages=True)
-    for line in lines:
-        print(line, flush=True)
     try:
+        for line in lines:
+            print(line, flush=True)
         while True:
             time.sleep(FOLLOW_INTERVAL_S)
             end = _print_new(path, end)

@@ -95,7 +95,7 @@ def _result(found: list[Found], repaired: list[str], audit: dict[str, Any], *, f
     lines.append(f"{failed} failed, {warned} to look at" if failed or warned else "all is well")
     if fixable and not fixed:
         lines.append(f"kache doctor --fix repairs {fixable} of them")
-    return Result(data, "\n".join(lines), exit_code=1 if failed else 0)
+    return Result(data, "\n".join(lines), exit_code=1 if failed else 0, pages=True)
 
 
 def _repair(found: list[Found]) -> list[str]:
