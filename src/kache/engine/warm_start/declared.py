@@ -18,11 +18,18 @@ def content_of(path: bytes, digests: FileDigests) -> bytes | None:
 
     Returns:
         None for a directory too large to look at each time, or with a link to another one in it.
+
+    Raises:
+        OSError: it cannot be read, or is a link that leads nowhere.
     """
-    if not os.path.lexists(path):
-        return b""
-    if not os.path.isdir(path):
-        return digests.digest(path)
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        if not os.path.lexists(path):
+            return b""
+        raise
+    if not stat.S_ISDIR(found.st_mode):
+        return digests.digest_of(path, found)
     parts: list[bytes] = []
     for file, found in tree(path):
         if len(parts) > MAX_FILES or (stat.S_ISLNK(found.st_mode) and os.path.isdir(file)):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -90,7 +91,7 @@ class Placer:
         self._ahead = ahead
         self._dates: dict[str, int] = {}
         self._rmetas: dict[str, tuple[str, int]] = {}
-        self._directories: set[bytes] = set()
+        self._directories: dict[bytes, int] = {}
         self._present = Present(b"")
         self._roots = roots_of(checkout, checkout.target_dir)
         self._needed = needed_in(checkout.target_dir) if checkout.fills_up else frozenset()
@@ -285,14 +286,13 @@ class Placer:
                 self._rmetas[unit.fingerprint] = (file.path, date_ns)
             return date_ns
         content = _filled(file, roots) if file.is_template else file.content
-        _write(target, content, mode)
-        self.placed.copied_bytes += len(content)
         # Only what cargo compares with the sources is dated now, and the sources were found unchanged.
         # What it includes of a run's OUT_DIR is dated as the run was placed, which may be later than then.
         date_ns = max(file.mtime_ns, floor_ns) if unit.entry_key else floor_ns
         if unit.is_path and _DEP in file.path:
             date_ns = self._checkout.date_ns
-        os.utime(target, ns=(date_ns, date_ns))
+        _write(target, content, mode, date_ns)
+        self.placed.copied_bytes += len(content)
         return 0
 
     def _needed_ns(self, dep: str, compiled_with: Set[str]) -> int:
@@ -340,16 +340,22 @@ class Placer:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._checkout.target_dir, os.fsencode(unit.files[-1].path)))
 
-    def _make(self, directory: bytes) -> None:
-        """Make a directory as cargo would: this process has a umask of its own."""
-        if directory in self._directories:
-            return
-        self._directories.add(directory)
-        if not os.path.isdir(directory):
-            self._make(os.path.dirname(directory))
-            os.mkdir(directory)
-            inherited = os.stat(directory).st_mode & 0o7000  # setgid, of a directory that a group shares
-            os.chmod(directory, inherited | (0o777 & ~self._checkout.umask))
+    def _make(self, directory: bytes) -> int:
+        """Make a directory as cargo would: this process has a umask of its own.
+
+        Returns:
+            Its setgid bit, which those below it have as well: of a directory that a group shares.
+        """
+        shared = self._directories.get(directory)
+        if shared is None:
+            try:
+                shared = os.stat(directory).st_mode & stat.S_ISGID
+            except FileNotFoundError:
+                shared = self._make(os.path.dirname(directory))
+                os.mkdir(directory)
+                os.chmod(directory, shared | (0o777 & ~self._checkout.umask))
+            self._directories[directory] = shared
+        return shared
 
     def _tag(self, directory: bytes) -> None:
         """Make a directory with the tag: cargo writes it only where it makes the directory itself."""
@@ -420,7 +426,7 @@ def _filled(file: UnitFile, roots: Roots) -> bytes:
     return depinfo.fill(file.content, roots.pairs())
 
 
-def _write(path: bytes, content: bytes, mode: int) -> None:
+def _write(path: bytes, content: bytes, mode: int, date_ns: int | None = None) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         fd = os.open(path, flags, mode)
@@ -431,5 +437,7 @@ def _write(path: bytes, content: bytes, mode: int) -> None:
         if os.write(fd, content) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         os.fchmod(fd, mode)  # this process has a umask of its own
+        if date_ns is not None:
+            os.utime(fd, ns=(date_ns, date_ns))
     finally:
         os.close(fd)
