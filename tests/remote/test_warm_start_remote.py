@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,9 +9,8 @@ import pytest
 
 from kache.remote import compression
 from kache.remote.trust import MAGIC
-from tests.support import processes
 from tests.support.checkout import Built, Checkout
-from tests.support.machines import Machines, pushed
+from tests.support.machines import Machines, sets_sent
 from tests.support.projects import Files, alone, chain, everything, manifest
 from tests.support.registry import LocalRegistry
 from tests.support.sandbox import Sandbox
@@ -41,14 +39,6 @@ def pair(machines: Machines, *, one_home: bool = True) -> tuple[Sandbox, Sandbox
     return warm(writer), warm(reader)
 
 
-def sent(box: Sandbox) -> None:
-    """Wait until what a machine has to send is sent, unit sets included."""
-    pushed(box)
-    processes.until(
-        lambda: box.data("stats")["remote"]["waiting_sets"] == 0, limit_s=60, what="no unit set waits for its upload"
-    )
-
-
 def with_registry(writer: Sandbox) -> Files:
     """A program that uses two crates of a registry, one of which has a build script."""
     registry = LocalRegistry(writer.root / "registry")
@@ -70,11 +60,6 @@ def outcomes(built: Built) -> set[str]:
     return {call.outcome for call in built.calls.all if call.crate}
 
 
-def sets_of(machines: Machines, box: Sandbox) -> Mapping[str, int]:
-    found: Mapping[str, int] = box.data("stats")["remote"]["gets"]
-    return found
-
-
 @pytest.fixture(params=["directory", "s3"])
 def shared(request: pytest.FixtureRequest) -> Machines:
     found: Machines = request.getfixturevalue({"directory": "machines", "s3": "in_s3"}[request.param])
@@ -87,7 +72,7 @@ def test_a_new_machine_is_served_before_cargo_asks(shared: Machines) -> None:
     files = with_registry(writer)
     first = writer.checkout("a", files)
     first.build()
-    sent(writer)
+    sets_sent(writer)
     second = reader.checkout("elsewhere/b", files)
     (second.path / "Cargo.lock").write_bytes((first.path / "Cargo.lock").read_bytes())
     built = second.build()
@@ -102,7 +87,7 @@ def test_a_workspace_with_macros_and_scripts_is_served_with_few_requests(shared:
     """Guards what stands above build scripts of the checkout: it comes by hits, of what was brought before."""
     writer, reader = pair(shared)
     writer.checkout("a", everything()).build()
-    sent(writer)
+    sets_sent(writer)
     second = reader.checkout("b", everything())
     built = second.build()
     assert not built.calls.misses and not [call for call in built.calls.hits if call.outcome == "remote_hit"]
@@ -115,7 +100,7 @@ def test_what_changed_is_compiled_and_nothing_else(machines: Machines) -> None:
     """Guards the inputs: each is compared with this checkout before a unit is placed."""
     writer, reader = pair(machines)
     writer.checkout("a", chain()).build()
-    sent(writer)
+    sets_sent(writer)
     second = reader.checkout("b", chain())
     second.edit("mid/src/lib.rs", "2 *", "3 *")
     built = second.build()
@@ -132,7 +117,7 @@ def test_another_cargo_home_has_the_entries_in_bulk(machines: Machines) -> None:
     files = with_registry(writer)
     first = writer.checkout("a", files)
     first.build()
-    sent(writer)
+    sets_sent(writer)
     reader.cargo_home.joinpath("config.toml").write_text(writer.cargo_home.joinpath("config.toml").read_text())
     second = reader.checkout("b", files)
     (second.path / "Cargo.lock").write_bytes((first.path / "Cargo.lock").read_bytes())
@@ -149,7 +134,7 @@ def test_the_nearest_earlier_lock_file_serves_what_it_shares(machines: Machines)
     files = with_registry(writer)
     first = writer.checkout("a", files)
     first.build()
-    sent(writer)
+    sets_sent(writer)
     second = reader.checkout("b", files | {"Cargo.toml": files["Cargo.toml"].replace('scripted = "1"\n', "")})
     second.write("src/main.rs", 'fn main() { println!("{}", plain::number()); }\n')
     second.cargo("generate-lockfile")
@@ -164,7 +149,7 @@ def test_no_value_and_no_path_leaves(machines: Machines) -> None:
     files = with_registry(writer)
     first: Checkout = writer.checkout("a", files)
     first.build(env={"SCRIPTED_SECRET": "s3cr3t-value"})
-    sent(writer)
+    sets_sent(writer)
     root = Path(machines.remote.removeprefix("file://"), "v1/units")
     documents = [path.read_bytes() for path in root.rglob("*") if path.is_file()]
     assert documents

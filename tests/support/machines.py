@@ -69,3 +69,14 @@ def pushed(box: Sandbox, limit_s: float = 60) -> None:
 def waiting(box: Sandbox) -> int:
     """How much waits in the upload queue."""
     return int(box.data("remote", "status", "--offline")["waiting"])
+
+
+def sets_sent(box: Sandbox, limit_s: float = 60) -> None:
+    """Wait until all a machine has to send is sent, unit sets included."""
+    pushed(box, limit_s)
+    processes.until(lambda: sets_waiting(box) == 0, limit_s=limit_s, what="no unit set waits for its upload")
+
+
+def sets_waiting(box: Sandbox) -> int:
+    """How many unit sets wait for their upload."""
+    return int(box.data("stats")["remote"]["waiting_sets"])

@@ -268,7 +268,8 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(PendingRecord):
                 decision = self._engine.begin(call)
             if isinstance(decision, Found):
-                decision.outcome = Outcome.REMOTE_HIT
+                brought = self._server.transfers.is_brought(decision.entry.key)
+                decision.outcome = Outcome.PREFETCH_HIT if brought else Outcome.REMOTE_HIT
                 await self._restore_in_thread(call, decision)
                 return
         if self._server.flights.knows(missed):  # while we asked, somebody began to compile the same

@@ -259,8 +259,10 @@ class RemoteReads:
         search.key, search.compile_ms = memo.key, manifest.entry.compile_ms
         demand_own(search.missed, manifest, memo)
         answered_s = time.perf_counter() - started
+        remote.speed.answered(answered_s)
         limit_s = max(manifest.entry.compile_ms / 1000, remote.wait_s)
-        if answered_s > limit_s:
+        # Who is expected to lose the race need not begin it.
+        if answered_s + remote.speed.expected_s(manifest.wire_bytes) > limit_s:
             search.outcome = "slower"
             return False
         try:
@@ -280,11 +282,13 @@ class RemoteReads:
         landing = Landing(self._store, manifest, entry)
         try:
             search.requests += 1
+            started = time.perf_counter()
             async for piece in search.remote.demand.stream(layout.pack_name(manifest.pack), range_of(manifest)):
                 if piece is None:
                     raise RemoteObjectError("a pack is not there", why="its manifest is, so it was removed")
                 search.received_bytes += len(piece)
                 await self._in_thread(landing.feed, piece)
+            search.remote.speed.sent(manifest.wire_bytes, time.perf_counter() - started)
             await self._in_thread(landing.commit, entry, memo)
         except BaseException:
             landing.drop()

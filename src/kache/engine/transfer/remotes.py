@@ -11,6 +11,7 @@ from kache.config.load import Config
 from kache.config.remote import RemotePlace
 from kache.core.digest import Digest, hash_parts
 from kache.engine.transfer.policy import own_place, why_not_write
+from kache.engine.transfer.speed import Speed
 from kache.errors import KacheError
 from kache.remote.backend import IN_THE_BACKGROUND, Backend, Patience
 from kache.remote.breaker import Breaker
@@ -37,6 +38,7 @@ class Remote:
         upload_rate: bytes a second, 0 for no bound.
         concurrency: requests at one time.
         wait_s: how long a build may wait for an entry that is quickly compiled.
+        speed: what it has shown lately.
         own: the namespace of this pull request: written here, and looked in after the rest.
         warm_limit_s: how long cargo may wait before a fresh target is filled.
     """
@@ -53,6 +55,7 @@ class Remote:
     concurrency: int = 16
     wait_s: float = 0.25
     warm_limit_s: float = 60.0
+    speed: Speed = field(default_factory=Speed)
     own: Remote | None = None
 
 
