@@ -8,7 +8,7 @@ CRATES := native/launcher bench/nothing_wrapper
 # Pytest and cargo run their own jobs; a jobserver of this make would only confuse the builds under test.
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-.PHONY: help setup servers tools try check fix test e2e golden docs pictures dist release bench figures bench-peers-install clean
+.PHONY: help setup servers tools try check fix test e2e golden docs pictures dist release bench figures bench-peers bench-peers-install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-20s %s\n", $$1, $$2 }'
@@ -63,6 +63,9 @@ bench: setup ## Measure against plain cargo and the peers installed (ARGS="--onl
 
 figures: tools ## Write README's table and the plots of the benchmark's page from bench/results
 	@$(RUN) -m bench.figures
+
+bench-peers: setup ## Measure everybody on projects of different kinds; hours (ARGS="--only other --project ripgrep --rounds 5")
+	@$(RUN) -m bench.compare.run $(ARGS)
 
 bench-peers-install: setup ## Install other caches below bench/work, to be measured beside kache
 	@$(RUN) -m bench.run --install-peers $(ARGS)

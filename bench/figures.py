@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import picture
+from bench.compare import page
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -23,6 +24,7 @@ PLOTS = ROOT / "docs" / "explanation" / "plots"
 BLOCK = re.compile(
     r"(?<=<!-- measured:begin: written by make figures from bench/results -->\n).*?(?=<!-- measured:end -->)", re.DOTALL
 )
+COMPARED = re.compile(r"(?<=<!-- compared:begin -->\n).*?(?=<!-- compared:end -->)", re.DOTALL)
 PROJECTS = ("ripgrep", "mdbook", "hk", "bat", "sea-orm-cli")
 VERBS = {"build": "`build`", "check": "`check`", "test": "`test --no-run`", "release": "`build --release`"}
 NAMES = {"nothing": "do-nothing wrapper", "plain": "plain cargo", "archive": "`target/` as tar.zst"}
@@ -47,6 +49,8 @@ def newest(results: Path) -> dict[tuple[str, str], Found]:
     found: dict[tuple[str, str], Found] = {}
     for path in sorted(results.glob("*.json")):
         document = json.loads(path.read_text())
+        if document.get("kind") == "compare":  # bench/compare/page.py reads those
+            continue
         for phase, projects in document["figures"].items():
             for project, figures in projects.items():
                 if "failed" not in figures:
@@ -243,12 +247,21 @@ def _mb(count: float) -> str:
     return f"{count / 1e6:.0f} MB"
 
 
-def write(results: Path, readme: Path, where: Path) -> Sequence[Path]:
-    """Write table and plots; return the files that changed."""
+def write(results: Path, root: Path) -> Sequence[Path]:
+    """Write README's table, the page's and the plots below a root; return the files that changed."""
     found = newest(results)
-    text = readme.read_text()
-    made = {readme: BLOCK.sub(lambda _: block(found), text)}
-    made |= {where / name: svg for name, svg in plots(found).items()}
+    readme, benchmarks, where = (
+        root / "README.md",
+        root / "docs/explanation/benchmarks.md",
+        root / PLOTS.relative_to(ROOT),
+    )
+    # Plots of the comparison stand below its table: which projects there are, the results say.
+    shown = "".join(f"\n![{name}](plots/{name})\n" for name in page.plots(results))
+    made = {
+        readme: BLOCK.sub(lambda _: block(found), readme.read_text()),
+        benchmarks: COMPARED.sub(lambda _: page.table(results) + shown, benchmarks.read_text()),
+        **{where / name: svg for name, svg in (plots(found) | page.plots(results)).items()},
+    }
     changed = [path for path, content in made.items() if not path.exists() or path.read_text() != content]
     where.mkdir(parents=True, exist_ok=True)
     for path in changed:
@@ -262,7 +275,7 @@ def main() -> int:
         prog="make figures", description="Write README's table and the plots from results."
     )
     parser.parse_args()
-    for path in write(RESULTS, ROOT / "README.md", PLOTS):
+    for path in write(RESULTS, ROOT):
         print(f"figures: wrote {path.relative_to(ROOT)}")
     return 0
 

@@ -41,6 +41,13 @@ def catalogue() -> dict[str, str]:
         return {name: str(entry["version"]) for name, entry in tomllib.load(file).items()}
 
 
+def catalogue_entry(name: str) -> dict[str, object]:
+    """All that the catalogue says of a project."""
+    with CATALOGUE.open("rb") as file:
+        found: dict[str, object] = tomllib.load(file)[name]
+    return found
+
+
 def published(name: str, work: Path, env: Mapping[str, str]) -> Project:
     """Fetch a pinned project's sources through cargo, so that mirrors and offline caches configured there count.
 
@@ -49,7 +56,11 @@ def published(name: str, work: Path, env: Mapping[str, str]) -> Project:
         work: scratch directory; the sources stay in it for the next time.
         env: environment for cargo.
     """
-    version = catalogue()[name]
+    return version_of(name, catalogue()[name], work, env)
+
+
+def version_of(name: str, version: str, work: Path, env: Mapping[str, str]) -> Project:
+    """Fetch a version of a crate: the pinned one or another."""
     source = work / "sources" / f"{name}-{version}"
     if not source.is_dir():
         copy_tree(unpacked(name, version, work, env), source)
