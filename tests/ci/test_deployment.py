@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from kache.cli.main import find_verb, parser_of
-from kache.errors import UsageError
+from tests.support.planner import PlannerService
 from tests.support.sandbox import KACHE
 from tools.servers import ServersError, installed
 
@@ -29,8 +29,9 @@ INGRESS = (
     "ingress.tlsSecret=planner-tls",
     "ingress.className=nginx",
 )
+TOKENS = ("envFromSecrets[0]=planner-tokens",)
 CASES = {
-    "as it comes": (),
+    "one replica": TOKENS,
     "several replicas with PostgreSQL": POSTGRES,
     "everything": (
         *POSTGRES,
@@ -39,7 +40,7 @@ CASES = {
         "extraArgs[0]=--help",
         "imagePullSecrets[0].name=registry",
     ),
-    "a volume that is there": ("database.persistence.existingClaim=old", "podAnnotations=null"),
+    "a volume that is there": (*TOKENS, "database.persistence.existingClaim=old", "podAnnotations=null"),
 }
 
 
@@ -89,7 +90,7 @@ def container(documents: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_one_replica_has_sqlite_on_a_volume_that_only_one_process_opens() -> None:
-    documents = rendered()
+    documents = rendered(*TOKENS)
     spec = documents["Deployment"]["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     volumes = {volume["name"]: volume for volume in spec["template"]["spec"]["volumes"]}
@@ -112,7 +113,7 @@ def test_several_replicas_have_postgresql_by_a_secret_that_is_there() -> None:
 
 
 def test_probes_ask_what_the_service_answers_and_it_may_do_little() -> None:
-    found = container(rendered())
+    found = container(rendered(*TOKENS))
     paths = {probe: found[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
     assert paths == {"startup": "/readyz", "liveness": "/healthz", "readiness": "/readyz"}
     assert found["securityContext"]["readOnlyRootFilesystem"] is True
@@ -120,7 +121,7 @@ def test_probes_ask_what_the_service_answers_and_it_may_do_little() -> None:
 
 
 def test_an_ingress_leads_to_the_service() -> None:
-    documents = rendered(*INGRESS)
+    documents = rendered(*TOKENS, *INGRESS)
     spec = documents["Ingress"]["spec"]
     assert spec["tls"] == [{"hosts": ["planner.example.com"], "secretName": "planner-tls"}]
     backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
@@ -130,13 +131,21 @@ def test_an_ingress_leads_to_the_service() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
+        ((), "Fix: name a Secret with KACHE_PLANNER_TOKENS in envFromSecrets"),
         (("replicaCount=2",), "SQLite belongs to one process. Fix: name a Secret with a PostgreSQL URL"),
         (("ingress.enabled=true",), "Fix: set ingress.host"),
         (("replicaCount=0",), "replicaCount"),
         (("replicas=2",), "replicas"),
         (("database.persistence.size=much",), "size"),
     ],
-    ids=["two with SQLite", "an ingress without a host", "none at all", "a value of another name", "no size"],
+    ids=[
+        "nobody may come in",
+        "two with SQLite",
+        "an ingress without a host",
+        "none at all",
+        "a value of another name",
+        "no size",
+    ],
 )
 def test_values_that_cannot_be_meant_are_refused(values: tuple[str, ...], says: str) -> None:
     done = helm("template", "planner", str(CHART), values=values)
@@ -155,7 +164,7 @@ def served() -> dict[str, list[str]]:
     entry = lists["ENTRYPOINT"][1:]
     return {
         "container": [*entry, *lists["CMD"]],
-        "chart": [*entry, *container(rendered())["args"]],
+        "chart": [*entry, *container(rendered(*TOKENS))["args"]],
         "unit": line.split()[1:],
     }
 
@@ -164,11 +173,34 @@ def served() -> dict[str, list[str]]:
 def test_the_parser_takes_the_words_they_start_it_with(which: str) -> None:
     words = served()[which]
     assert words[:2] == ["planner", "serve"]
-    try:
-        verb = find_verb("planner")
-    except UsageError:
-        pytest.skip("kache planner is not there yet")
-    parser_of(verb)[0].parse_args(words[1:])
+    parser_of(find_verb("planner"))[0].parse_args(words[1:])
+
+
+def test_the_service_answers_what_probes_and_prometheus_ask_of_it(tmp_path: Path) -> None:
+    """With the words, the variables and the tokens that the chart gives it; it writes nowhere but its database."""
+    found = container(rendered(*TOKENS))
+    words = [word for word in found["args"] if word not in ("--bind", "0.0.0.0:8080")]
+    names = [variable["name"] for variable in found["env"]]
+    assert names == ["KACHE_PLANNER_DATABASE"]
+    tokens = "\n".join(f"{name}:{scopes}:{name * 16}" for name, scopes in (("ci", "read+write"), ("dev", "read")))
+    (tmp_path / "data").mkdir()
+    env = {
+        names[0]: f"sqlite:///{tmp_path}/data/planner.db",
+        "KACHE_PLANNER_TOKENS": tokens,
+        "HOME": str(tmp_path / "home"),
+    }
+    with PlannerService(*words, cwd=tmp_path, env=env) as service:
+        for path in ("/readyz", "/healthz"):
+            assert service.ask("GET", path).status == 200, "without a token: a probe has none"
+        assert service.ask("GET", found_path(rendered(*TOKENS))).status == 200
+        assert service.ask("GET", "/v1/workspaces").status == 401
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def found_path(documents: dict[str, Any]) -> str:
+    """Where Prometheus is told to look."""
+    path: str = documents["Deployment"]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/path"]
+    return path
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
