@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kache.cli.diagnostics import say
+from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.errors import ConfigError, KeysError
-from kache.reports.render.text import human_bytes
 
 if TYPE_CHECKING:
     from kache.engine.transfer.bulk import Report
     from kache.engine.transfer.remotes import Remote
-
-_CLEAR = "\r\x1b[K"
 
 
 def open_remote(session: Session, *, must_trust: bool = True) -> Remote:
@@ -37,23 +35,11 @@ def open_remote(session: Session, *, must_trust: bool = True) -> Remote:
     return remote
 
 
-def progress_line(session: Session, verb: str) -> Callable[[Report], None]:
-    """Shows a report while it grows, on a terminal alone."""
-    if session.as_json or not sys.stderr.isatty():
-        return lambda _: None
-
-    def show(report: Report) -> None:
-        text = f"{verb} {report.done}, {human_bytes(report.bytes)}; {report.skipped} there, {report.failed} failed"
-        sys.stderr.write(f"{_CLEAR}{text}")
-        sys.stderr.flush()
-
-    return show
-
-
-def end_progress(session: Session) -> None:
-    """Give the terminal its line back."""
-    if not session.as_json and sys.stderr.isatty():
-        sys.stderr.write(_CLEAR)
+@contextmanager
+def progress_of(session: Session, what: str) -> Iterator[Callable[[Report], None]]:
+    """A bar on the terminal that follows a report."""
+    with Progress(what, session) as bar:
+        yield lambda report: bar.at(report.seen, report.total)
 
 
 def say_problems(report: Report) -> None:

@@ -6,10 +6,11 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from kache.cli.diagnostics import say
 from kache.cli.output import Result
 from kache.cli.parser import Examples, option, refuse_flags_of_others
 from kache.cli.progress import Progress
-from kache.cli.remotes import end_progress, open_remote, progress_line, say_problems
+from kache.cli.remotes import open_remote, progress_of, say_problems
 from kache.cli.session import Session
 from kache.config.values import parse_duration, parse_size
 from kache.errors import KacheError, UsageError
@@ -23,13 +24,14 @@ DESCRIPTION = (
     "Look at the cache shared with other machines.\n\n"
     "  status  say where it is, whether it answers, what may be done, and what waits to be sent\n"
     "  verify  check every entry's signature, and that its pack is there\n"
-    "  gc      remove old entries, and packs that nothing names"
+    "  gc      remove what was long not used, and packs that nothing names"
 )
 EXAMPLES: Examples = (
     ("kache remote status", "is it in use, and by which keys"),
     ("kache remote verify --packs", "fetch everything and check every byte"),
     ("kache remote gc --max-age 30d --dry-run", "say what a month's limit would remove"),
-    ("kache remote gc --max-size 50GiB", "remove the oldest beyond 50 GiB"),
+    ("kache remote gc --max-size 50GiB", "remove what was used last the longest ago, beyond 50 GiB"),
+    ("kache remote gc --unreachable --dry-run", "say what no recorded build used"),
 )
 ACTIONS = ("status", "verify", "gc")
 
@@ -39,8 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
     parser.add_argument("--offline", action="store_true", help="status: do not ask the remote")
     parser.add_argument("--packs", action="store_true", help="verify: fetch the packs too")
-    parser.add_argument("--max-age", metavar="AGE", type=option(parse_duration), help="gc: remove what is older (30d)")
-    parser.add_argument("--max-size", metavar="SIZE", type=option(parse_size), help="gc: remove the oldest beyond SIZE")
+    parser.add_argument(
+        "--max-age", metavar="AGE", type=option(parse_duration), help="gc: remove what was not used for so long (30d)"
+    )
+    parser.add_argument(
+        "--max-size", metavar="SIZE", type=option(parse_size), help="gc: remove the least used beyond SIZE"
+    )
+    parser.add_argument("--unreachable", action="store_true", help="gc: remove entries that no build manifest names")
     parser.add_argument("--dry-run", action="store_true", help="gc: change nothing, only say what would go")
 
 
@@ -52,6 +59,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
         "--packs": (args.packs, ("verify",)),
         "--max-age": (args.max_age is not None, ("gc",)),
         "--max-size": (args.max_size is not None, ("gc",)),
+        "--unreachable": (args.unreachable, ("gc",)),
         "--dry-run": (args.dry_run, ("gc",)),
     }
     refuse_flags_of_others("kache remote", args.action, given)
@@ -60,8 +68,8 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     remote = open_remote(session)
     if args.action == "verify":
         return _verify(remote, session, with_packs=args.packs)
-    if args.max_age is None and args.max_size is None:
-        raise UsageError("gc of what?", fix="add --max-age or --max-size")
+    if args.max_age is None and args.max_size is None and not args.unreachable:
+        raise UsageError("gc of what?", fix="add --max-age, --max-size or --unreachable")
     return _gc(remote, args, session)
 
 
@@ -120,8 +128,8 @@ async def _ask(remote: Remote) -> str:
 def _verify(remote: Remote, session: Session, *, with_packs: bool) -> Result:
     from kache.engine.transfer.bulk import verify
 
-    report = asyncio.run(verify(remote, progress_line(session, "verified"), with_packs=with_packs))
-    end_progress(session)
+    with progress_of(session, "entries verified") as told:
+        report = asyncio.run(verify(remote, told, with_packs=with_packs))
     say_problems(report)
     bad = report.refused + report.failed
     text = f"{plural(report.done, 'entry', 'entries')} right, {bad} not"
@@ -129,14 +137,22 @@ def _verify(remote: Remote, session: Session, *, with_packs: bool) -> Result:
 
 
 def _gc(remote: Remote, args: argparse.Namespace, session: Session) -> Result:
-    from kache.engine.transfer.collect import collect
+    from kache.engine.transfer.collect import Limits, collect
 
+    limits = Limits(args.max_age, args.max_size, args.unreachable, dry_run=args.dry_run)
     with Progress("looking through the remote", session):
-        report = asyncio.run(collect(remote, max_age_s=args.max_age, max_bytes=args.max_size, dry_run=args.dry_run))
+        report = asyncio.run(collect(remote, limits))
     verb = "would remove" if args.dry_run else "removed"
     text = (
         f"{verb} {plural(report.entries, 'entry', 'entries')}, {plural(report.packs, 'pack')},"
         f" {plural(report.memos, 'memo')}, {human_bytes(report.freed_bytes)};"
         f" {plural(report.kept_entries, 'entry', 'entries')}, {human_bytes(report.kept_bytes)} stay"
     )
+    if report.pull_requests or report.builds:
+        text += (
+            f"\nof them {plural(report.builds, 'build manifest')},"
+            f" {plural(report.pull_requests, 'namespace')} of pull requests"
+        )
+    if report.unread_builds:
+        say(f"warning: {plural(report.unread_builds, 'build manifest')} cannot be trusted or read, and keep nothing")
     return Result({**report.to_json(), "dry_run": args.dry_run}, text, command="remote gc")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kache.cli.output import Result
 from kache.cli.parser import Examples
-from kache.cli.remotes import end_progress, open_remote, progress_line, say_problems
+from kache.cli.remotes import open_remote, progress_of, say_problems
 from kache.cli.session import Session
 from kache.errors import KeysError, UsageError
 from kache.reports.render.text import human_bytes, plural
@@ -72,16 +72,13 @@ def _transfer(
 
     how: dict[str, Any] = {"crates": crates, "dry_run": args.dry_run}
 
-    async def both() -> dict[str, Report]:
-        found = {}
-        if args.push or args.all:
-            found["push"] = await bulk.push(remote.own or remote, store, progress_line(session, "sent"), **how)
-        if args.pull or args.all:
-            found["pull"] = await bulk.pull(remote, store, progress_line(session, "brought"), **how)
-        return found
-
-    reports = asyncio.run(both())
-    end_progress(session)
+    reports: dict[str, Report] = {}
+    if args.push or args.all:
+        with progress_of(session, "entries sent") as told:
+            reports["push"] = asyncio.run(bulk.push(remote.own or remote, store, told, **how))
+    if args.pull or args.all:
+        with progress_of(session, "entries brought") as told:
+            reports["pull"] = asyncio.run(bulk.pull(remote, store, told, **how))
     for report in reports.values():
         say_problems(report)
     return reports

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from kache.core.digest import Digest
 from kache.core.entry import InputMemo
@@ -17,7 +17,7 @@ from kache.core.unit import RUN_KIND
 from kache.engine.transfer.landing import Landing, demand_keys, range_of, unpacker
 from kache.engine.transfer.remotes import Remote
 from kache.engine.transfer.writes import PACK_BYTES, PACK_ENTRIES, RemoteWrites
-from kache.errors import KacheError, RemoteObjectError
+from kache.errors import KacheError, RemoteError, RemoteObjectError
 from kache.remote import exchange, layout
 from kache.remote.documents import EntryManifest
 from kache.remote.layout import Kind
@@ -25,6 +25,9 @@ from kache.store.local import LocalStore
 
 log = logging.getLogger("kache")
 Progress = Callable[["Report"], None]
+Item = TypeVar("Item")
+GIVEN_UP = 8
+"""Failures in a row after which nothing more is asked for: each may take a minute."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,8 @@ class Report:
         failed: entries that could not be brought or sent.
         differing: entries that are there with another result.
         problems: the first few of what went wrong, for people.
+        total: entries there are to look at.
+        lost: requests in a row that the remote did not answer as it should.
     """
 
     seen: int = 0
@@ -50,6 +55,8 @@ class Report:
     failed: int = 0
     differing: int = 0
     problems: list[str] = field(default_factory=list)
+    total: int = 0
+    lost: int = 0
 
     def problem(self, text: str) -> None:
         """Keep what was said first."""
@@ -89,7 +96,9 @@ async def pull(
             await _guarded(report, _pull_one(remote, store, subject, report, crates, dry_run))
         progress(report)
 
-    await _each(_subjects(remote), one, remote.concurrency)
+    subjects = [subject async for subject in _subjects(remote)]
+    report.total = len(subjects)
+    await each(subjects, one, remote.concurrency)
     return report
 
 
@@ -124,7 +133,9 @@ async def push(
 
     pack_bytes = 0
     try:
-        for key in reversed(store.entry_keys()):  # what was needed first comes first
+        keys = store.entry_keys()
+        report.total = len(keys)
+        for key in reversed(keys):  # what was needed first comes first
             report.seen += 1
             entry = store.entry(key)
             # What a build script's run left goes with unit sets: no compile asks for it.
@@ -166,7 +177,9 @@ async def verify(remote: Remote, progress: Progress, *, with_packs: bool) -> Rep
         await _guarded(report, _verify_one(remote, subject, packs, report, with_packs=with_packs))
         progress(report)
 
-    await _each(_subjects(remote), one, remote.concurrency)
+    subjects = [subject async for subject in _subjects(remote)]
+    report.total = len(subjects)
+    await each(subjects, one, remote.concurrency)
     return report
 
 
@@ -248,32 +261,38 @@ async def _manifest(remote: Remote, subject: Digest) -> EntryManifest | None:
     return manifest
 
 
-async def _guarded(report: Report, work: Awaitable[None]) -> None:
+async def _guarded(report: Report, work: Coroutine[Any, Any, None]) -> None:
+    if report.lost >= GIVEN_UP:  # the remote is gone: the rest is for the next time
+        work.close()
+        report.failed += 1
+        return
     try:
         await work
+        report.lost = 0
     except RemoteObjectError as error:
         report.refused += 1
         report.problem(error.line)
     except (KacheError, OSError) as error:
         report.failed += 1
+        report.lost += isinstance(error, RemoteError)
         report.problem(error.line if isinstance(error, KacheError) else str(error))
 
 
-async def _each(items: AsyncIterator[Digest], work: Callable[[Digest], Awaitable[None]], count: int) -> None:
-    """Do some work for each item, so many at a time; the list itself is never held."""
-    queue: asyncio.Queue[Digest | None] = asyncio.Queue(count * 2)
+async def each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], count: int) -> None:
+    """Do some work for each item, so many at a time; the first error of one ends them all, and is raised as it is."""
+    left = iter(items)
 
     async def worker() -> None:
-        while (item := await queue.get()) is not None:
+        for item in left:
             await work(item)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(count):
-            group.create_task(worker())
-        async for item in items:
-            await queue.put(item)
-        for _ in range(count):
-            await queue.put(None)
+    workers = [asyncio.ensure_future(worker()) for _ in range(count)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
 async def _subjects(remote: Remote) -> AsyncIterator[Digest]:

@@ -1,4 +1,8 @@
-"""What a remote can do without: old entries, entries beyond a size, packs that no manifest names."""
+"""What a remote can do without: what was long not used, what is beyond a size, what nothing names.
+
+An entry's age is since it was written, or since the last build that used it began, whichever is less: build manifests
+say which builds used what.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,36 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kache.core.digest import Digest
+from kache.engine.transfer.bulk import each
+from kache.engine.transfer.policy import PULL_DIRECTORY
 from kache.engine.transfer.remotes import Remote
-from kache.errors import RemoteObjectError
+from kache.errors import RemoteError, RemoteObjectError
 from kache.remote import exchange, layout
 from kache.remote.backend import Found
-from kache.remote.layout import Kind
+from kache.remote.layout import BuildName, Kind
 
 GRACE_S = 24 * 3600.0
-"""A pack is put before its manifest: a young one without a name may be about to get it."""
+"""A pack is put before its manifest, an entry before the build manifest that names it: young ones wait for that."""
 _BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may stay.
+
+    Attributes:
+        max_age_s: since its last use; None for any.
+        max_bytes: of all entries; those used last stay. None for no bound.
+        unreachable: remove entries that no build manifest names.
+        grace_s: what is younger stays in any case but for age and size.
+        dry_run: remove nothing.
+    """
+
+    max_age_s: float | None = None
+    max_bytes: int | None = None
+    unreachable: bool = False
+    grace_s: float = GRACE_S
+    dry_run: bool = False
 
 
 @dataclass(slots=True)
@@ -24,17 +49,24 @@ class Collected:
     """What went, or would go.
 
     Attributes:
-        entries, packs, memos: objects removed.
+        entries, packs, memos, builds: objects removed.
+        pull_requests: namespaces of pull requests removed.
         freed_bytes: theirs.
         kept_entries, kept_bytes: what stays.
+        reachable: of all entries those that a build manifest names.
+        unread_builds: build manifests that cannot be trusted or read; what they name counts as named by nobody.
     """
 
     entries: int = 0
     packs: int = 0
     memos: int = 0
+    builds: int = 0
+    pull_requests: int = 0
     freed_bytes: int = 0
     kept_entries: int = 0
     kept_bytes: int = 0
+    reachable: int = 0
+    unread_builds: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -43,69 +75,141 @@ class Collected:
 
 @dataclass(slots=True)
 class _Entry:
-    subject: Digest
     found: Found
     pack: Digest | None
     bytes: int
+    used_s: float
+    is_named: bool
 
 
-async def collect(
-    remote: Remote,
-    *,
-    max_age_s: float | None,
-    max_bytes: int | None,
-    grace_s: float = GRACE_S,
-    dry_run: bool = False,
-) -> Collected:
-    """Remove entries by age, then the oldest beyond a size, then packs that no manifest names, then memos by age.
+async def collect(remote: Remote, limits: Limits) -> Collected:
+    """Remove what is beyond the limits: entries, then packs that no manifest names, memos and build manifests by age.
 
     Manifests go before their packs, so a reader at worst finds no entry. A manifest that cannot be read here goes by
     age alone, and while one stays no pack is taken for unnamed: it may name it.
+
+    Raises:
+        RemoteError: the remote cannot be asked, or what no build manifest names is to go and there is none.
     """
-    now = time.time()
-    entries = sorted([entry async for entry in _entries(remote)], key=lambda entry: entry.found.modified_s)
-    gone = [entry for entry in entries if max_age_s is not None and now - entry.found.modified_s > max_age_s]
-    kept = entries[len(gone) :]
-    size = sum(entry.bytes for entry in kept)
-    while max_bytes is not None and kept and size > max_bytes:
-        gone.append(kept.pop(0))
-        size -= gone[-1].bytes
-    named = {entry.pack for entry in kept}
-    is_blind = None in named
-    doomed = {entry.pack for entry in gone}
-    report = Collected(entries=len(gone), kept_entries=len(kept), kept_bytes=size)
+    now, report = time.time(), Collected()
+    used = await _used(remote, report)
+    if limits.unreachable and not used:
+        why = "no build manifest can be read: kache save-manifest, or builds with a remote, send them"
+        raise RemoteError("nothing says which entries are used", why=why, fix="go by --max-age or --max-size")
+    entries = sorted(await _entries(remote, used), key=lambda entry: entry.used_s)
+    gone, kept = _chosen(entries, limits, now)
+    report.entries, report.kept_entries = len(gone), len(kept)
+    report.kept_bytes = sum(entry.bytes for entry in kept)
+    report.reachable = sum(entry.is_named for entry in entries)
     names = [entry.found.name for entry in gone]
     report.freed_bytes = sum(entry.found.size for entry in gone)
-    async for item in remote.bulk.list(layout.directory(Kind.PACKS)):
-        name = layout.parse(item.name)
-        if name is None or name.digest in named:
-            continue
-        if name.digest in doomed or (not is_blind and now - item.modified_s > grace_s):
-            names.append(item.name)
-            report.packs += 1
-            report.freed_bytes += item.size
-    if max_age_s is not None:
-        for item in await _old_memos(remote, now - max_age_s):
-            names.append(item.name)
-            report.memos += 1
-            report.freed_bytes += item.size
-    if not dry_run:
+    for item in await _packs(remote, kept, gone, now - limits.grace_s):
+        names.append(item.name)
+        report.packs += 1
+        report.freed_bytes += item.size
+    if limits.max_age_s is not None:
+        names += await _old(remote, now - limits.max_age_s, report)
+    if not limits.dry_run:
         for start in range(0, len(names), _BATCH):
             await remote.bulk.delete(names[start : start + _BATCH])
     return report
 
 
-async def _entries(remote: Remote) -> AsyncIterator[_Entry]:
+def _chosen(entries: list[_Entry], limits: Limits, now: float) -> tuple[list[_Entry], list[_Entry]]:
+    """Those that go and those that stay, of entries in the order of their last use."""
+    gone: list[_Entry] = []
+    kept: list[_Entry] = []
+    for entry in entries:
+        is_old = limits.max_age_s is not None and now - entry.used_s > limits.max_age_s
+        is_settled = now - entry.found.modified_s > limits.grace_s
+        is_lost = limits.unreachable and not entry.is_named and is_settled
+        (gone if is_old or is_lost else kept).append(entry)
+    size = sum(entry.bytes for entry in kept)
+    if limits.max_bytes is not None:
+        kept.reverse()  # the last is the first to go
+        while kept and size > limits.max_bytes:
+            gone.append(kept.pop())
+            size -= gone[-1].bytes
+    return gone, kept
+
+
+async def _used(remote: Remote, report: Collected) -> dict[Digest, int]:
+    """When each entry was used last, by the build manifests that can be read: names of entries to s since the epoch."""
+    names: list[BuildName] = []
+    async for item in remote.bulk.list(layout.directory(Kind.BUILDS)):
+        name = layout.parse_build(item.name)
+        if name is not None:
+            names.append(name)
+    used: dict[Digest, int] = {}
+
+    async def read(name: BuildName) -> None:
+        try:
+            manifest = await exchange.build(remote.bulk, remote.trusted, name)
+        except RemoteObjectError:
+            report.unread_builds += 1
+            return
+        for unit in manifest.record.units if manifest is not None else ():
+            subject = layout.entry_subject(remote.domain, unit.key)
+            used[subject] = max(used.get(subject, 0), name.at_s)
+
+    await each(names, read, remote.concurrency)
+    return used
+
+
+async def _entries(remote: Remote, used: dict[Digest, int]) -> list[_Entry]:
+    listed: list[tuple[Digest, Found]] = []
     async for item in remote.bulk.list(layout.directory(Kind.ENTRIES)):
         name = layout.parse(item.name)
-        if name is None:
-            continue
+        if name is not None:
+            listed.append((name.digest, item))
+    entries: list[_Entry] = []
+
+    async def look(one: tuple[Digest, Found]) -> None:
+        subject, item = one
         try:
-            manifest = await exchange.manifest(remote.bulk, remote.trusted, name.digest)
+            manifest = await exchange.manifest(remote.bulk, remote.trusted, subject)
         except RemoteObjectError:
             manifest = None
-        pack = manifest.pack if manifest else None
-        yield _Entry(name.digest, item, pack, item.size + (manifest.wire_bytes if manifest else 0))
+        pack, size = (manifest.pack, manifest.wire_bytes) if manifest else (None, 0)
+        at_s = max(item.modified_s, used.get(subject, 0))
+        entries.append(_Entry(item, pack, item.size + size, at_s, subject in used))
+
+    await each(listed, look, remote.concurrency)
+    return entries
+
+
+async def _packs(remote: Remote, kept: list[_Entry], gone: list[_Entry], before_s: float) -> list[Found]:
+    """Packs of which nothing is left."""
+    named = {entry.pack for entry in kept}
+    doomed = {entry.pack for entry in gone}
+    is_blind = None in named
+    found = []
+    async for item in remote.bulk.list(layout.directory(Kind.PACKS)):
+        name = layout.parse(item.name)
+        if name is None or name.digest in named:
+            continue
+        if name.digest in doomed or (not is_blind and item.modified_s < before_s):
+            found.append(item)
+    return found
+
+
+async def _old(remote: Remote, before_s: float, report: Collected) -> list[str]:
+    """Names of what goes by its age alone."""
+    names = []
+    for item in await _old_memos(remote, before_s):
+        names.append(item.name)
+        report.memos += 1
+        report.freed_bytes += item.size
+    async for item in remote.bulk.list(layout.directory(Kind.BUILDS)):
+        if item.modified_s < before_s and layout.parse_build(item.name) is not None:
+            names.append(item.name)
+            report.builds += 1
+            report.freed_bytes += item.size
+    async for items in _old_pull_requests(remote, before_s):
+        names += [item.name for item in items]
+        report.pull_requests += 1
+        report.freed_bytes += sum(item.size for item in items)
+    return names
 
 
 async def _old_memos(remote: Remote, before_s: float) -> list[Found]:
@@ -117,3 +221,13 @@ async def _old_memos(remote: Remote, before_s: float) -> list[Found]:
             by_place.setdefault(name.digest, []).append(item)
     old = [items for items in by_place.values() if max(item.modified_s for item in items) < before_s]
     return [item for items in old for item in items]
+
+
+async def _old_pull_requests(remote: Remote, before_s: float) -> AsyncIterator[list[Found]]:
+    """All objects of each namespace in which nothing was written for so long."""
+    by_name: dict[str, list[Found]] = {}
+    async for item in remote.bulk.list(f"{PULL_DIRECTORY}/"):
+        by_name.setdefault(item.name.split("/")[1], []).append(item)
+    for items in by_name.values():
+        if max(item.modified_s for item in items) < before_s:
+            yield items
