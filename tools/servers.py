@@ -6,7 +6,7 @@
 | ceph | S3 | the distribution's packages, which need root |
 | fake-gcs-server | Google Cloud Storage | its source, by `go install` |
 | azurite | Azure | npm |
-| mise, cargo-binstall | no servers: installers, for tests of release archives | npm; its source, by `cargo install` |
+| mise, cargo-binstall, uv, pipx | no servers: installers, for tests of releases | npm; `cargo install`; PyPI |
 | actionlint, helm | no servers: linters of workflows and of the chart | their source, by `go install` |
 | kubernetes-validate | no server: Kubernetes' schemas | PyPI; 100 MB, so it is in no environment |
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import pwd
 import shutil
 import subprocess
@@ -36,7 +37,7 @@ GO_PACKAGES = {
     "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
 }
-PIP_PACKAGES = {"kubernetes-validate": "kubernetes-validate==1.37.0"}
+PIP_PACKAGES = {"kubernetes-validate": "kubernetes-validate==1.37.0", "uv": "uv==0.13.8", "pipx": "pipx==1.18.4"}
 NPM_PACKAGES = {"azurite": "azurite@3.37.0", "mise": "@jdxcode/mise-linux-x64@2026.9.15"}
 NPM_PROGRAMS = {
     "azurite": "node_modules/.bin/azurite-blob",
@@ -179,11 +180,19 @@ _INSTALLERS: Mapping[str, Callable[[str], None]] = {
     "actionlint": _go_install,
     "helm": _go_install,
     "kubernetes-validate": _pip_install,
+    "uv": _pip_install,
+    "pipx": _pip_install,
     "azurite": _npm_install,
     "mise": _npm_install,
     "cargo-binstall": _cargo_install,
     "ceph": _ceph_install,
 }
+
+
+def _wanted() -> list[str]:
+    """All that can be had for this machine."""
+    has_mise = sys.platform == "linux" and platform.machine() == "x86_64"
+    return [name for name in _INSTALLERS if name != "mise" or has_mise]
 
 
 def main() -> int:
@@ -192,7 +201,7 @@ def main() -> int:
         print("servers: none, KACHE_NO_SERVERS=1")
         return 0
     try:
-        for name in sys.argv[1:] or _INSTALLERS:
+        for name in sys.argv[1:] or _wanted():
             print(f"servers: {installed(name)}")
     except ServersError as error:
         print(error, file=sys.stderr)

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from kache import __version__
 from tests.support.dist import BUILD, Dist
 from tests.support.sandbox import Sandbox
+from tools.servers import ServersError, installed
 
 MINORS = (11, 12, 13, 14)
 """Those that pyproject.toml promises."""
@@ -89,6 +91,32 @@ def test_source_archive_and_wheel_install_into_an_empty_environment(
         check=True,
     )
     assert again.stdout == requirements.stdout
+
+
+@pytest.mark.parametrize("tool", ["uv", "pipx"])
+def test_uv_and_pipx_put_a_kache_on_path_that_runs(
+    tool: str, dist: Dist, machine: Sandbox, newcomer: dict[str, str]
+) -> None:
+    if os.environ.get("KACHE_NO_SERVERS") == "1":
+        pytest.skip("KACHE_NO_SERVERS=1")
+    try:
+        program = installed(tool)
+    except ServersError as error:
+        pytest.skip(str(error))
+    # Where packages come from is the machine's own business.
+    own = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
+    env = own | newcomer | {"UV_PYTHON_DOWNLOADS": "never", "PYTHONPATH": str(program.parent.parent)}
+    words = [str(program), "tool"] if tool == "uv" else [sys.executable, "-m", "pipx"]
+    done = subprocess.run([*words, "install", str(dist.wheel)], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = subprocess.run(
+        [machine.home / ".local" / "bin" / "kache", "stats", "--json"],
+        env=newcomer,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert '"success": true' in found.stdout
 
 
 def test_the_source_archive_has_what_the_wheel_is_made_of_and_nothing_of_this_machine(dist: Dist) -> None:
