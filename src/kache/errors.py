@@ -178,6 +178,7 @@ class PlannerSetupError(KacheError):
     """The planner service is told to do what it cannot, or must not."""
 
     code = "planner-setup"
+    default_fix = "mend it and start it again; see kache planner --help"
 
 
 class PlannerMissingError(KacheError):

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,12 +52,13 @@ class Oidc:
 
     Args:
         issuer: whose.
+        clock: monotonic, in seconds.
 
     Raises:
         PlannerSetupError: the issuer is not described well enough to be believed.
     """
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: Issuer, clock: Callable[[], float] = time.monotonic) -> None:
         place = urlsplit(issuer.url)
         if place.scheme != "https" and place.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise PlannerSetupError(
@@ -71,9 +73,10 @@ class Oidc:
                 fix="say --oidc-audience, and --oidc-allow OWNER or OWNER/REPOSITORY",
             )
         self._issuer = issuer
+        self._clock = clock
         self._lock = threading.Lock()
         self._keys: dict[str, Any] = {}
-        self._fetched = self._tried = -FRESH_S - MIN_PAUSE_S
+        self._fetched = self._tried = clock() - FRESH_S - MIN_PAUSE_S - 1
 
     def principal(self, token: str) -> Principal | None:
         """See `auth.Verifier`."""
@@ -114,7 +117,7 @@ class Oidc:
 
     def _key(self, kid: str) -> Any:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             is_stale = now - self._fetched > FRESH_S
             if (is_stale or kid not in self._keys) and now - self._tried > MIN_PAUSE_S:
                 self._tried = now

@@ -11,6 +11,8 @@ from kache.planner import wire
 from kache.planner.service import history
 
 _TYPES = (wire.PlanQuestion, wire.PlanAnswer, wire.BuildReport, wire.Problem, history.Workspace, history.Workspaces)
+_LETTER = "[A-Za-z0-9+/]"
+_BASE64 = f"^({_LETTER}{{4}})*({_LETTER}{{2}}==|{_LETTER}{{3}}=)?$"
 _PROBLEMS = {
     "400": "the request cannot be understood",
     "401": "a token is needed, or this one is not good",
@@ -31,6 +33,7 @@ class Told(msgspec.Struct, frozen=True):
 def document() -> dict[str, Any]:
     """All of it."""
     _, components = msgspec.json.schema_components((*_TYPES, Told), ref_template="#/components/schemas/{name}")
+    _say_base64(components)
     identity = {
         "name": "workspace",
         "in": "path",
@@ -57,6 +60,20 @@ def document() -> dict[str, Any]:
         },
         "security": [{"bearer": []}],
     }
+
+
+def _say_base64(node: Any) -> None:
+    """Give texts that hold bytes a pattern: `contentEncoding` alone is a remark, which no reader checks."""
+    if isinstance(node, list):
+        for each in node:
+            _say_base64(each)
+    if isinstance(node, dict):
+        if node.get("contentEncoding") == "base64":
+            longest = int(node.get("maxLength", 0))
+            is_fixed = bool(longest) and node.get("minLength") == longest
+            node["pattern"] = f"^{_LETTER}{{{longest - 2}}}[AEIMQUYcgkosw048]=$" if is_fixed else _BASE64
+        for each in node.values():
+            _say_base64(each)
 
 
 def _operation(
