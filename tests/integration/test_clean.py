@@ -79,10 +79,13 @@ def test_what_the_store_could_put_back(box: CliBox) -> None:
     from kache.store import entries
     from tests.support.store import entry_of
 
-    target(box, "one")
+    made = target(box, "one")
     index = box.index()
     entry = entry_of("one", (Artifact("libone-0123.rlib", Role.RLIB, b"d" * 32, 100_000, False),))
     index.entry("one", number=1, body=entries.encode(entry))
+    assert rows(box)["one"]["restorable_bytes"] >= 100_000  # type: ignore[operator]
+    # As cargo gives a program its name beside the hash's: the first name found is not the one the store knows.
+    os.link(made / "debug/deps/libone-0123.rlib", made / "debug/libone.rlib")
     assert rows(box)["one"]["restorable_bytes"] >= 100_000  # type: ignore[operator]
 
 

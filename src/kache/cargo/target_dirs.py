@@ -94,6 +94,7 @@ def measure(path: Path, restorable: Container[tuple[str, int]]) -> TargetDir:
         restorable: (name, size) of what the store holds.
     """
     inodes: dict[tuple[int, int], list[int]] = {}  # names seen, links in all, allocated bytes
+    found: set[tuple[int, int]] = set()  # those the store holds under any of their names: a program has two
     restorable_bytes = changed_ns = 0
     profiles = []
     for directory, names, files in os.walk(path):
@@ -109,7 +110,8 @@ def measure(path: Path, restorable: Container[tuple[str, int]]) -> TargetDir:
                 continue
             seen = inodes.setdefault((facts.st_dev, facts.st_ino), [0, facts.st_nlink, facts.st_blocks * 512])
             seen[0] += 1
-            if seen[0] == 1 and (name, facts.st_size) in restorable:
+            if (facts.st_dev, facts.st_ino) not in found and (name, facts.st_size) in restorable:
+                found.add((facts.st_dev, facts.st_ino))
                 restorable_bytes += seen[2]
     return TargetDir(
         path=path,
