@@ -53,6 +53,7 @@ def _headline(phase: str, found: Mapping[str, object]) -> str:
         "index": ("bytes_per_entry", "entries", "limit_bytes"),
         "memory": ("curve", "limit_bytes"),
         "big-store": ("entries", "small", "big"),
+        "planner": ("unit_uses", "new", "repeated", "report_s"),
     }[phase]
     return ", ".join(f"{key} {_last(found.get(key))}" for key in keys)
 

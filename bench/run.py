@@ -1,8 +1,8 @@
 """`make bench`: measure kache against plain cargo, against the do-nothing floor, and against what peers are installed.
 
-Phases: cold, observe, edit, warm, fresh, hit, disk, index, memory, big-store (`--only cold,warm` chooses). All arms of
-a phase take turns in one run on one machine. The result is a JSON document with the machine's facts, and an SVG of cold
-and warm per tool.
+Phases: cold, observe, edit, warm, fresh, hit, disk, index, memory, big-store, planner (`--only cold,warm` chooses). All
+arms of a phase take turns in one run on one machine. The result is a JSON document with the machine's facts, and an SVG
+of cold and warm per tool.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.context import Context, say
 from bench.environment import plain_env
 from bench.errors import BenchError, run_main
 from bench.kache_box import installed_kache
-from bench.phases import big_store, cold, disk, edit, fresh, hit, index, memory, observe, warm
+from bench.phases import big_store, cold, disk, edit, fresh, hit, index, memory, observe, planner, warm
 from bench.projects import catalogue
 from bench.report import summary_lines
 
@@ -40,9 +40,10 @@ PHASES: dict[str, Phase] = {
     "observe": observe.run,
     "memory": memory.run,
     "big-store": big_store.run,
+    "planner": planner.run,
 }
 # What is measured on one project only: the first of those chosen, or no project at all.
-ONCE = {"edit", "hit", "memory", "big-store"}
+ONCE = {"edit", "hit", "memory", "big-store", "planner"}
 
 
 def parse() -> argparse.Namespace:

@@ -282,6 +282,7 @@ class _Chances:
         self._intent = request.intent
         self._states = state_of_all(knowledge.units, request.changes)
         self._sums: dict[int, float] = {}
+        self._best: dict[int, tuple[float, PlanReason]] = {}
         self._all = _mask(weights)
         self._targets_only = _mask(bit for bit, weight in weights.items() if not weight.hosts_only)
         # Builds of the same kind, in empty targets: what none of them has this one will not want.
@@ -307,11 +308,10 @@ class _Chances:
         return [self._rated(unit, mask, of_slot[unit.slot], of_crate[unit.slot[:2]]) for unit, mask in candidates]
 
     def _rated(self, unit: KnownUnit, mask: int, slot: int, crate: int) -> tuple[KnownUnit, PlanReason, float]:
-        weights = [self._weights[bit] for bit in _bits(mask)]
-        confidence = self._sum(mask) / self._sum(slot) * max(weight.likeness for weight in weights)
+        likeness, reason = self._best_of(mask)
+        confidence = self._sum(mask) / self._sum(slot) * likeness
         if self._like and mask & self._like:
             confidence *= self._sum(crate & self._like) / self._sum(self._like)
-        reason = min((weight.reason for weight in weights), key=_RANKS.index)
         if self._states[unit.use.key] is None:
             confidence *= _UNCERTAIN
         elif reason is not PlanReason.SHARED:
@@ -324,6 +324,15 @@ class _Chances:
         if self._intent.command in ("", "test") or self._intent.takes_all:
             return True
         return not kind.startswith("test") or kind.startswith(HOST_KINDS)
+
+    def _best_of(self, mask: int) -> tuple[float, PlanReason]:
+        """Likeness and reason of the best record; many units share one mask."""
+        found = self._best.get(mask)
+        if found is None:
+            weights = [self._weights[bit] for bit in _bits(mask)]
+            reason = min((weight.reason for weight in weights), key=_RANKS.index)
+            found = self._best[mask] = max(weight.likeness for weight in weights), reason
+        return found
 
     def _sum(self, mask: int) -> float:
         """Summed weights; many units share one mask."""
