@@ -14,9 +14,9 @@ warn() {
 }
 
 if [ "${SUMMARY:-true}" = true ]; then
-    # A store from GitHub's cache knows of earlier jobs; bash 3 has whole seconds only.
-    since="$(awk "BEGIN { printf \"%.3f\", ${EPOCHREALTIME:-$(date +%s)} - $KACHE_ACTION_STARTED }")"
-    "$kache" report --format github --since "${since}s" --top 20 || warn "there is no report"
+    # A store from GitHub's cache knows of earlier jobs. Some seconds more: the report counts back from when it starts.
+    since=$(($(date +%s) - KACHE_ACTION_STARTED + 10))
+    "$kache" report --format github --since "${since}s" --root "${GITHUB_WORKSPACE:-.}" --top 20 || warn "there is no report"
 fi
 
 sends=false

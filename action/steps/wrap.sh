@@ -34,7 +34,7 @@ mkdir -p "$cache_dir" && chmod 700 "$cache_dir" # the daemon starts in a private
     echo "KACHE_ACTION_KACHE=$KACHE"
     echo "KACHE_ACTION_SAVES=$saves"
     echo "KACHE_ACTION_NAME=${CACHE_KEY:-job}"
-    echo "KACHE_ACTION_STARTED=${EPOCHREALTIME:-$(date +%s)}"
+    echo "KACHE_ACTION_STARTED=$(date +%s)"
     if [ -n "${REMOTE:-}" ]; then
         echo "KACHE_REMOTE=$REMOTE"
         echo "KACHE_REMOTE_TRUSTED_KEYS=$(tr -s '\n ' '  ' <<<"${TRUSTED_KEYS:-}")"

@@ -104,7 +104,13 @@ class GitHubJob:
         box.cache_dir = self._temp / "kache-cache"  # a job that fails leaves a daemon there
         kept = {name: value for name, value in box.env().items() if not name.startswith(("KACHE_", "RUSTC_WRAPPER"))}
         files = {name: str(self._file(name)) for name in ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_STEP_SUMMARY")}
-        own = {"RUNNER_TEMP": str(self._temp), "RUNNER_OS": "Linux", "RUNNER_ARCH": "X64", "CI": "true"}
+        own = {
+            "GITHUB_WORKSPACE": str(workspace),
+            "RUNNER_TEMP": str(self._temp),
+            "RUNNER_OS": "Linux",
+            "RUNNER_ARCH": "X64",
+            "CI": "true",
+        }
         event = {"GITHUB_EVENT_NAME": "push", "GITHUB_RUN_ID": "1", "GITHUB_RUN_ATTEMPT": "1"}
         self.env = {**kept, **own, **files, **event, **more}
 
