@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,10 @@ def newest(results: Path) -> dict[tuple[str, str], Found]:
 
 def block(found: Mapping[tuple[str, str], Found]) -> str:
     """README's text between its two marks."""
-    machines = {f"{run.machine['cores']} cores, {run.machine['filesystem']}, {_rustc(run)}" for run in found.values()}
-    rows = list(_rows(found))
-    runs = sorted({run.run for run in found.values()})
+    shown = [found[key] for key in ((phase, project) for phase in _ROWS for project in PROJECTS) if key in found]
+    machines = {f"{run.machine['cores']} cores, {run.machine['filesystem']}, {_rustc(run)}" for run in shown}
+    rows = [row for run in shown for row in _ROWS[run.phase](run)]
+    runs = sorted({run.run for run in shown})
     lines = [
         "Published crates with their lock files, dev profile, `CARGO_INCREMENTAL=0` but for edits; medians. Machine:",
         f"{'; '.join(sorted(machines))}. It was shared with other work, so ratios count and seconds do not. Each row",
@@ -81,23 +82,6 @@ def block(found: Mapping[tuple[str, str], Found]) -> str:
 
 def _rustc(run: Found) -> str:
     return " ".join(str(run.machine["rustc"]).split()[:2])
-
-
-def _rows(found: Mapping[tuple[str, str], Found]) -> Iterator[Row]:
-    makers = {
-        "hit": _hit,
-        "warm": _warm,
-        "fresh": _fresh,
-        "cold": _cold,
-        "edit": _edit,
-        "disk": _disk,
-        "memory": _memory,
-        "index": _index,
-    }
-    for phase, maker in makers.items():
-        for project in PROJECTS:
-            if (phase, project) in found:
-                yield from maker(found[phase, project])
 
 
 def _hit(run: Found) -> Iterator[Row]:
@@ -190,6 +174,19 @@ def _index(run: Found) -> Iterator[Row]:
     yield f"index, {run.project}", f"{each / 1000:.1f} KB an entry", f"{figures['entries']} entries", asked
 
 
+# Phase to what makes its rows, in the table's order. Other phases are in the results alone.
+_ROWS: Mapping[str, Callable[[Found], Iterator[Row]]] = {
+    "hit": _hit,
+    "warm": _warm,
+    "fresh": _fresh,
+    "cold": _cold,
+    "edit": _edit,
+    "disk": _disk,
+    "memory": _memory,
+    "index": _index,
+}
+
+
 def plots(found: Mapping[tuple[str, str], Found]) -> dict[str, str]:
     """File name to SVG: one for cold builds, one for empty targets, one for edits."""
     titles = {
@@ -199,7 +196,8 @@ def plots(found: Mapping[tuple[str, str], Found]) -> dict[str, str]:
         "edit": "an edit, with incremental compilation as cargo comes",
     }
     groups: dict[str, dict[str, dict[str, float]]] = {title: {} for title in titles}
-    for (phase, project), run in sorted(found.items(), key=lambda each: PROJECTS.index(each[0][1])):
+    known = {key: run for key, run in found.items() if key[1] in PROJECTS}
+    for (phase, project), run in sorted(known.items(), key=lambda each: PROJECTS.index(each[0][1])):
         for heading, bars in _bars(phase, project, run.figures):
             groups[phase][heading] = bars
     return {f"{phase}.svg": picture.draw(titles[phase], bars) for phase, bars in groups.items() if bars}
