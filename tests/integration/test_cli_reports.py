@@ -105,3 +105,24 @@ def test_bad_configuration_is_said_on_stderr_alone(box: CliBox) -> None:
     done = box.run("stats", "--json")
     assert done.returncode == 0
     assert done.stderr.startswith(f"warning: {box.cwd}/.kache.toml:2: 'lots' is not a value for max_size; expected")
+
+
+def test_what_was_looked_for_elsewhere_and_not_fetched_is_counted(box: CliBox) -> None:
+    index = box.index()
+    index.build("1-1")
+    index.event("miss", inputs={"file:a": "1"})
+    row = {
+        "at_ns": index.now_ns,
+        "direction": "get",
+        "key": None,
+        "requests": 1,
+        "bytes": 0,
+        "waited_us": 1,
+        "compile_ms": 0,
+    }
+    for outcome, build in (("absent", "1-1"), ("absent", "1-1"), ("slower", "1-1"), ("hit", "1-1"), ("late", "2-2")):
+        index.insert("transfers", outcome=outcome, build=build, **row)
+    index.connection.close()
+    assert box.data("why-miss")["not_fetched"] == {"absent": 2, "slower": 1}
+    told = "looked for in the remote and not fetched: 2 not there, 1 slower than compiling"
+    assert told in box.run("why-miss").stdout

@@ -92,6 +92,18 @@ def collect(connection: sqlite3.Connection | None, window: Window | None = None)
     return found
 
 
+def not_fetched(connection: sqlite3.Connection, build: str) -> dict[str, int]:
+    """What a build looked for in a remote and did not get, by how that ended; the most frequent first."""
+    if not _has_table(connection):
+        return {}
+    rows = connection.execute(
+        "SELECT outcome, count(*) FROM transfers WHERE build = ? AND direction = 'get' AND outcome <> 'hit'"
+        " GROUP BY 1 ORDER BY 2 DESC, 1",
+        (build,),
+    )
+    return {str(outcome): int(count) for outcome, count in rows}
+
+
 def crates_of(connection: sqlite3.Connection | None, directory: str) -> set[str]:
     """Crates that builds in a directory compiled or were served."""
     if connection is None:

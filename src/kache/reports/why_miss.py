@@ -5,13 +5,16 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from kache.core.outcome import Reason
 from kache.core.secrets import is_secret
+from kache.reports import transfers
 from kache.reports.database import Window, last_build, name_of
+from kache.reports.first_cause import FirstCauses
 from kache.reports.stats import VERIFICATIONS
 
 # The nearest of so many earlier compiles is compared with: enough for a few profiles and checkouts side by side.
@@ -65,6 +68,7 @@ class Explanation:
             put into the target beforehand; an event of its own says what became of the call).
         reason: the event's own reason, empty when it has none.
         compared_with_ns: when the compile it is compared with ran, ns since the Unix epoch.
+        first_cause: of a compile that only follows from others of its build, the unit where it began and its input.
     """
 
     crate_name: str
@@ -75,6 +79,7 @@ class Explanation:
     cause: str
     compared_with_ns: int | None = None
     changes: list[Change] = field(default_factory=list)
+    first_cause: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -89,17 +94,20 @@ class Report:
         build: id of the one build looked at, None for all.
         name: that build as people know it.
         seen: the calls looked at, hits included.
+        not_fetched: of the one build, what was looked for in a remote and compiled all the same, by why.
     """
 
     build: str | None
     name: str = ""
     seen: int = 0
     explanations: list[Explanation] = field(default_factory=list)
+    not_fetched: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         misses = [explanation.to_json() for explanation in self.explanations]
-        return {"build": self.build, "name": self.name, "seen": self.seen, "misses": misses}
+        told = {"build": self.build, "name": self.name, "seen": self.seen, "misses": misses}
+        return {**told, "not_fetched": self.not_fetched}
 
 
 def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, only_last_build: bool) -> Report:
@@ -127,24 +135,37 @@ def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, on
         seen=connection.execute(f"SELECT count(*) FROM events WHERE {where}", values).fetchone()[0],
     )
     rows = connection.execute(
-        "SELECT id, coalesce(crate_name, ''), coalesce(unit_kind, ''), outcome, coalesce(reason, ''), at_ns, inputs"
-        f" FROM events WHERE {where} AND outcome IN ('miss', 'passthrough', 'error', 'unseeded') ORDER BY id DESC",
+        "SELECT id, coalesce(crate_name, ''), coalesce(unit_kind, ''), outcome, coalesce(reason, ''), at_ns, inputs,"
+        f" build FROM events WHERE {where} AND outcome IN ('miss', 'passthrough', 'error', 'unseeded')"
+        " ORDER BY id DESC",
         values,
     ).fetchall()
     explained = set()
-    for event_id, crate, unit_kind, outcome, reason, at_ns, inputs in rows:
+    first: dict[str, FirstCauses] = {}
+    for *row, of_build in rows:
+        _, _, unit_kind, outcome, *_ = row
         if build is None:  # all of history: each unit's latest is enough
             if (unit_kind, outcome) in explained:
                 continue
             explained.add((unit_kind, outcome))
-        explanation = Explanation(crate, unit_kind, outcome, reason, at_ns, cause=outcome)
-        if outcome == "unseeded":
-            explanation.changes = [Change(*_kind(label), None, None) for label in decode_inputs(inputs or b"")]
-        elif outcome == "miss" or inputs:
-            _explain_miss(connection, event_id, inputs, explanation)
+        explanation = _explained(connection, row)
+        causes = first.setdefault(of_build, FirstCauses(connection, of_build, partial(_explained, connection)))
+        explanation.first_cause = causes.of(explanation)
         report.explanations.append(explanation)
     report.explanations.reverse()
+    if build is not None:
+        report.not_fetched = transfers.not_fetched(connection, build)
     return report
+
+
+def _explained(connection: sqlite3.Connection, row: Sequence[Any]) -> Explanation:
+    event_id, crate, unit_kind, outcome, reason, at_ns, inputs = row
+    explanation = Explanation(crate, unit_kind, outcome, reason, at_ns, cause=outcome)
+    if outcome == "unseeded":
+        explanation.changes = [Change(*_kind(label), None, None) for label in decode_inputs(inputs or b"")]
+    elif outcome == "miss" or inputs:
+        _explain_miss(connection, event_id, inputs, explanation)
+    return explanation
 
 
 def of_window(connection: sqlite3.Connection, window: Window, limit: int) -> list[Explanation]:

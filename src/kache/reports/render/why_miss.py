@@ -17,6 +17,13 @@ _CAUSES = {
     "entry-gone": "the same inputs were compiled before; that entry was evicted, purged or never stored",
     "not-recorded": "its inputs were not recorded",
 }
+_NOT_FETCHED = {
+    "absent": "not there",
+    "slower": "slower than compiling",
+    "late": "too late",
+    "failed": "failed (kache remote status)",
+    "refused": "not to be trusted (kache keys list)",
+}
 
 
 def to_text(report: Report, crate_name: str | None, now_ns: int) -> str:
@@ -28,6 +35,9 @@ def to_text(report: Report, crate_name: str | None, now_ns: int) -> str:
         return f"all of {plural(report.seen, 'call')} were hits"
     paragraphs = Counter(_paragraph(explanation, now_ns) for explanation in report.explanations)
     lines = [text if count == 1 else f"{text} ({count} times)" for text, count in paragraphs.items()]
+    if report.not_fetched:
+        told = ", ".join(f"{count} {_NOT_FETCHED.get(why, why)}" for why, count in report.not_fetched.items())
+        lines.append(f"looked for in the remote and not fetched: {told}")
     return "\n".join([report.name, *lines] if report.name else lines)
 
 
@@ -45,6 +55,8 @@ def _paragraph(explanation: Explanation, now_ns: int) -> str:
     age = human_duration(max(now_ns - then_ns, 0) / 1e9)
     changed = f"{plural(len(explanation.changes), 'input')} changed since the compile {age} ago"
     lines = [f"{unit}: {changed}{f' ({explanation.reason})' if explanation.reason else ''}"]
+    if explanation.first_cause:
+        lines.append(f"  it follows from {explanation.first_cause}")
     lines += [f"  {_line(change)}" for change in explanation.changes[:_SHOWN_CHANGES]]
     hidden = len(explanation.changes) - _SHOWN_CHANGES
     if hidden > 0:
