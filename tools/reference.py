@@ -28,7 +28,8 @@ Ctrl-C. Colour and pager are for terminals: `NO_COLOR`, `CLICOLOR_FORCE`, `KACHE
 SETTINGS_INTRO = """\
 Highest rank first: the environment variable; `.kache.toml`, the nearest upward from the working directory; the user's
 file (`~/.config/kache/config.toml`, on macOS `~/Library/Application Support/kache/config.toml`, or the one that
-`KACHE_CONFIG` names); the default. The files hold one table, `[cache]`, with `[cache.remote]` in it. A bad value is
+`KACHE_CONFIG` names); the machine's (`kache/config.toml` in the first of `XDG_CONFIG_DIRS`, else `/etc/xdg`); the
+default. The files hold one table, `[cache]`, with `[cache.remote]` in it. A bad value is
 reported with file and line, the next rank's value is used, and the build goes on.
 """
 SETTINGS_END = """\

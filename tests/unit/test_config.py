@@ -68,6 +68,19 @@ def test_named_file_takes_the_place_of_the_users_alone(env: dict[str, str], tmp_
     assert missing.key_salt == "project"
 
 
+def test_the_machines_file_counts_where_nobody_else_says(env: dict[str, str], tmp_path: Path) -> None:
+    machine = tmp_path / "etc" / "kache" / "config.toml"
+    machine.parent.mkdir(parents=True)
+    machine.write_text('[cache]\nkey_salt = "machine"\nlocal_only = true\n')
+    user = Path(env["HOME"], ".config/kache/config.toml")
+    user.parent.mkdir(parents=True)
+    user.write_text('[cache]\nkey_salt = "user"\n')
+    config = load({**env, "XDG_CONFIG_DIRS": f"{tmp_path}/etc:/elsewhere"}, None)
+    assert (config.key_salt, config.local_only) == ("user", True)
+    assert config.origins["local_only"] == f"{machine}:3"
+    assert config.files == (user, machine)
+
+
 def only_problem(config: Config) -> tuple[str, str, str]:
     assert len(config.problems) == 1, config.problems
     problem = config.problems[0]

@@ -1,4 +1,5 @@
-"""Read the configuration: environment over `.kache.toml` over the user's file over defaults.
+"""Read the configuration: environment over `.kache.toml` over the user's file over the machine's over
+defaults.
 
 A bad value never raises: it becomes a `ConfigProblem` and the next rank's value stays, because the compile that asked
 must go on. On the compile path this runs once a process, so it costs a few stats and no import it does not need.
@@ -116,7 +117,7 @@ def load(env: Mapping[str, str], cwd: Path | None) -> Config:
 
     Args:
         env: the caller's environment (names and values decoded with `os.fsdecode`), not the daemon's own.
-        cwd: where the search for `.kache.toml` starts, upward; None reads the user's file only.
+        cwd: where the search for `.kache.toml` starts, upward; None reads the user's and the machine's files only.
 
     Returns:
         The configuration; never raises for what a user wrote.
@@ -240,15 +241,19 @@ class _Reader:
 
 
 def _files(env: Mapping[str, str], cwd: Path | None, reader: _Reader) -> list[Path]:
-    """The project's file, then the user's or the one named in its place: a checkout says what it needs in either."""
+    """The project's file, then the user's or the one named in its place, then the machine's.
+
+    A checkout says what it needs in either of the first two.
+    """
     project = paths.project_config_path(cwd) if cwd is not None else None
     files = [project] if project else []
     named = env.get("KACHE_CONFIG", "")
     own = (cwd or Path("/")) / named if named else paths.user_config_path(env)
+    system = paths.system_config_path(env)
     if named and not own.is_file():
         reader.problem("KACHE_CONFIG", f"there is no file {own}", "the path of a TOML file")
-        return files
-    return [*files, own]
+        return [*files, system]
+    return [*files, own, system]
 
 
 def _suggestion(name: str, known: list[str], cutoff: float) -> str:

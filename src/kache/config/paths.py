@@ -62,6 +62,15 @@ def user_config_path(env: Mapping[str, str]) -> Path:
     return Path(home_dir(env), below_home, "kache", "config.toml")
 
 
+def system_config_path(env: Mapping[str, str]) -> Path:
+    """The machine's configuration file, of whoever runs it; it need not exist.
+
+    Source: XDG base directory specification, of whose directories the first alone is looked at.
+    """
+    first = env.get("XDG_CONFIG_DIRS", "").split(":")[0]
+    return Path(first if first.startswith("/") else "/etc/xdg", "kache", "config.toml")
+
+
 def state_dir(env: Mapping[str, str]) -> Path:
     """What belongs to the machine and outlives a cache: toolchains identified, what `kache init` can take back."""
     xdg = env.get("XDG_STATE_HOME", "")

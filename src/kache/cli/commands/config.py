@@ -21,7 +21,8 @@ from kache.reports.render.text import table
 DESCRIPTION = (
     "Look at the settings and change the files that hold them. Values are checked before they are written, comments\n"
     "in the file stay, and a running daemon picks the change up by itself.\n\n"
-    "Highest rank first: environment, .kache.toml of the project, the user's file, default."
+    "Highest rank first: environment, .kache.toml of the project, the user's file, the machine's\n"
+    "(/etc/xdg/kache/config.toml), default."
 )
 EXAMPLES: Examples = (
     ("kache config list", "every setting, its value, and where that comes from"),
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
             "path": str(path),
             "exists": path.exists(),
             "user": str(_user_file(session)),
+            "system": str(paths.system_config_path(session.env)),
             "project": str(project) if project else None,
             "read": [str(each) for each in session.config.files],
         }
