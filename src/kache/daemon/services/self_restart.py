@@ -39,10 +39,11 @@ async def run(server: Server, interval_s: float = 2.0, busy_s: float = 10.0) -> 
 
 
 def watched() -> list[str]:
-    """The files of our own modules that are loaded, and the configuration file (0.1 ms to look at, each time)."""
+    """The files of our own modules that are loaded, and the configuration files (0.1 ms to look at, each time)."""
     ours = [module for name, module in sys.modules.items() if name.partition(".")[0] == "kache"]
     code = {str(module.__file__) for module in ours if getattr(module, "__file__", None)}
-    return [*sorted(code), os.environ.get("KACHE_CONFIG") or str(paths.user_config_path(os.environ))]
+    own = os.environ.get("KACHE_CONFIG") or str(paths.user_config_path(os.environ))
+    return [*sorted(code), own, str(paths.system_config_path(os.environ))]
 
 
 def fingerprint(files: list[str]) -> Fingerprint:
