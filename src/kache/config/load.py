@@ -1,5 +1,4 @@
-"""Read the configuration: environment over `.kache.toml` over the user's file over the machine's over
-defaults.
+"""Read the configuration: environment over `.kache.toml`, the user's file, the machine's, defaults.
 
 A bad value never raises: it becomes a `ConfigProblem` and the next rank's value stays, because the compile that asked
 must go on. On the compile path this runs once a process, so it costs a few stats and no import it does not need.
