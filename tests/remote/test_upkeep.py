@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import processes
-from tests.support.machines import Machines, pushed
-from tests.support.projects import Files, chain, everything
+from tests.support.machines import Machines, public_key, pushed
+from tests.support.projects import Files, below, chain, everything, manifest, workspace
 from tests.support.sandbox import KACHE, Sandbox
 from tests.support.servers.proxy import FaultyProxy, Rule
 
@@ -115,3 +115,57 @@ def test_a_sync_shows_how_far_it_is(behind_proxy: Machines, proxy: FaultyProxy) 
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
+
+
+def test_a_report_names_what_was_fetched_in_vain(machines: Machines) -> None:
+    """Guards money and time: bytes and requests each way, and which entries nobody used."""
+    writer, reader = machines.pair()
+    writer.checkout("a", everything()).build().expect(misses=5)
+    pushed(writer)
+    reader.data("sync", "--pull")
+    checkout = reader.checkout("b", everything())
+    checkout.build("-p", "generated").expect(hits="build_script_build generated", misses=0)
+    reader.settle()
+    remote = reader.data("stats")["remote"]
+    assert {one["crate_name"] for one in remote["unused"]} == {"macros", "both", "app"} and remote["unused_count"] == 3
+    assert remote["received_bytes"] > remote["unused_bytes"] > 0 and remote["get_requests"] >= 5
+    text = reader.kache("report", "--since", "1d").stdout
+    assert "fetched, never used" in text and "both" in text and "in 10 requests" in text, text
+
+
+def ticking() -> Files:
+    """A macro that gives another number each time, as no build should."""
+    macro = """use proc_macro::TokenStream;
+#[proc_macro]
+pub fn now(_: TokenStream) -> TokenStream {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{}u128", now.as_nanos()).parse().unwrap()
+}
+"""
+    thing = {
+        "Cargo.toml": manifest("thing", deps={"clock": "../clock"}),
+        "src/lib.rs": "pub fn at() -> u128 { clock::now!() }\n",
+    }
+    clock = {"Cargo.toml": manifest("clock", extra="[lib]\nproc-macro = true"), "src/lib.rs": macro}
+    return {**workspace("clock", "thing"), **below("clock", clock), **below("thing", thing)}
+
+
+def test_another_result_under_one_key_is_told_and_changes_nothing(machines: Machines) -> None:
+    """Guards what others have: the second of two results for one key is not sent, and its writer hears of it."""
+    first, second = machines.writer(), machines.writer()
+    second.data("keys", "trust", public_key(first))
+    first.checkout("a", ticking()).build().expect(misses=2)
+    pushed(first)
+    root = Path(machines.remote.removeprefix("file://"))
+    root.rename(root.with_name("aside"))  # the share is not mounted while the second compiles
+    second.checkout("b", ticking()).build().expect(misses=2)
+    root.with_name("aside").rename(root)
+    before = {path: path.read_bytes() for path in (root / "v1" / "entries").rglob("*") if path.is_file()}
+    second.stop()
+    second.kache("daemon", "start")
+    pushed(second)
+    puts = second.data("stats")["remote"]["puts"]
+    assert (puts["differs"], puts["present"], puts["stored"]) == (1, 1, 0)
+    assert "thing: " in second.log() and "holds another result for the same inputs" in second.log()
+    assert {path: path.read_bytes() for path in (root / "v1" / "entries").rglob("*") if path.is_file()} == before
+    assert "1 with another result there" in second.kache("stats").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,9 +13,20 @@ from kache.reports.render.text import human_bytes, human_duration, plural
 GETS = ("hit", "absent", "slower", "failed", "refused")
 PUTS = ("stored", "present", "differs", "failed", "refused", "gone")
 
+_WORST = 20
 _WAITING = "SELECT count(*) FROM uploads WHERE key NOT IN (SELECT id FROM build_records)"
 """Entries; manifests of builds wait in the same queue."""
 _WAITING_SETS = "SELECT count(*) FROM unit_uploads WHERE body NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An entry that came over the wire, and was of no use, or of less than none."""
+
+    crate_name: str
+    bytes: int
+    waited_ms: float
+    compile_ms: int
 
 
 @dataclass(slots=True)
@@ -25,9 +37,10 @@ class Transfers:
         gets, puts: entries looked for and sent, by how that ended.
         received_bytes, sent_bytes, get_requests, put_requests: over the wire.
         waited_ms: how long builds waited for the remote, summed over calls.
-        saved_compile_ms: compile time of what was fetched less what waiting for it took.
+        saved_compile_ms: compile time of what was fetched and used, less what waiting for it took.
         slower_count: fetches that took longer than compiling.
         unused_count, unused_bytes: entries fetched and never used, and their size over the wire.
+        slower, unused: the worst of both.
         waiting: entries that wait for their upload now.
         waiting_sets: unit sets that do.
     """
@@ -44,6 +57,8 @@ class Transfers:
     unused_count: int = 0
     unused_bytes: int = 0
     waiting: int = 0
+    slower: list[Fetched] = field(default_factory=list)
+    unused: list[Fetched] = field(default_factory=list)
     waiting_sets: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -64,31 +79,23 @@ def collect(connection: sqlite3.Connection | None, window: Window | None = None)
     condition, values = (window or Window()).where()
     rows = connection.execute(
         "SELECT direction, outcome, count(*), sum(requests), sum(bytes), sum(waited_us) / 1000,"
-        " sum(max(compile_ms - waited_us / 1000, 0)), sum(compile_ms > 0 AND waited_us / 1000 > compile_ms)"
+        " sum(compile_ms > 0 AND waited_us / 1000 > compile_ms)"
         f" FROM transfers WHERE {condition} GROUP BY direction, outcome",
         values,
     )
-    for direction, outcome, count, requests, size, waited_ms, saved_ms, slower in rows:
+    for direction, outcome, count, requests, size, waited_ms, slower in rows:
         if direction == "get":
             found.gets[outcome] = count
             found.get_requests += requests
             found.received_bytes += size
             found.waited_ms += waited_ms
             found.slower_count += slower
-            found.saved_compile_ms += saved_ms if outcome == "hit" else 0
         else:
             found.puts[outcome] = count
             found.put_requests += requests
             found.sent_bytes += size
     found.waiting = int(connection.execute(_WAITING).fetchone()[0])
-    found.waiting_sets = int(connection.execute(_WAITING_SETS).fetchone()[0])
-    unused = connection.execute(
-        "SELECT count(*), coalesce(sum(received), 0) FROM"
-        f" (SELECT key, bytes AS received FROM transfers WHERE direction = 'get' AND outcome = 'hit' AND {condition})"
-        " JOIN entries USING (key) WHERE hits = 0",
-        values,
-    ).fetchone()
-    found.unused_count, found.unused_bytes = int(unused[0]), int(unused[1])
+    _uses(connection, condition, values, found)
     return found
 
 
@@ -102,6 +109,24 @@ def not_fetched(connection: sqlite3.Connection, build: str) -> dict[str, int]:
         (build,),
     )
     return {str(outcome): int(count) for outcome, count in rows}
+
+
+def _uses(connection: sqlite3.Connection, condition: str, values: Sequence[object], found: Transfers) -> None:
+    """What became of what was fetched: of an entry that is gone by now nobody knows, it counts as used."""
+    gets = f"(SELECT * FROM transfers WHERE direction = 'get' AND {condition})"
+    fetched = f"FROM {gets} AS t LEFT JOIN entries AS e USING (key)"
+    came, waited = f"{fetched} WHERE t.outcome = 'hit'", "t.waited_us / 1000.0"
+    saved = f"SELECT sum(max(t.compile_ms - {waited}, 0)) {came} AND coalesce(e.hits, 1) > 0"
+    found.saved_compile_ms = int(connection.execute(saved, values).fetchone()[0] or 0)
+    row = connection.execute(f"SELECT count(*), sum(t.bytes) {came} AND e.hits = 0", values).fetchone()
+    found.unused_count, found.unused_bytes = int(row[0]), int(row[1] or 0)
+    columns = f"SELECT coalesce(e.crate_name, ''), t.bytes, {waited}, t.compile_ms"
+    rows = connection.execute(f"{columns} {came} AND e.hits = 0 ORDER BY t.bytes DESC LIMIT {_WORST}", values)
+    found.unused = [Fetched(*row) for row in rows]
+    order = f"ORDER BY {waited} - t.compile_ms DESC LIMIT {_WORST}"
+    is_slower = f"t.compile_ms > 0 AND {waited} > t.compile_ms"
+    rows = connection.execute(f"{columns} {fetched} WHERE {is_slower} {order}", values)
+    found.slower = [Fetched(*row) for row in rows]
 
 
 def crates_of(connection: sqlite3.Connection | None, directory: str) -> set[str]:

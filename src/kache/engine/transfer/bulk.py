@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from kache.remote import exchange, layout
 from kache.remote.documents import EntryManifest
 from kache.remote.layout import Kind
 from kache.store.local import LocalStore
+from kache.store.transfers import Transfer
 
 log = logging.getLogger("kache")
 Progress = Callable[["Report"], None]
@@ -86,6 +88,7 @@ async def pull(
         dry_run: bring nothing, count what would come.
     """
     report = Report()
+    rows: list[Transfer] = []
     here = {layout.entry_subject(remote.domain, key) for key in store.entry_keys()}
 
     async def one(subject: Digest) -> None:
@@ -93,12 +96,15 @@ async def pull(
         if subject in here:
             report.skipped += 1
         else:
-            await _guarded(report, _pull_one(remote, store, subject, report, crates, dry_run))
+            await _guarded(report, _pull_one(remote, store, subject, report, crates, None if dry_run else rows))
         progress(report)
 
     subjects = [subject async for subject in _subjects(remote)]
     report.total = len(subjects)
-    await each(subjects, one, remote.concurrency)
+    try:
+        await each(subjects, one, remote.concurrency)
+    finally:
+        store.uploads.note(rows)
     return report
 
 
@@ -189,14 +195,16 @@ async def _pull_one(
     subject: Digest,
     report: Report,
     crates: Collection[str] | None,
-    dry_run: bool,  # noqa: FBT001
+    rows: list[Transfer] | None,
 ) -> None:
     manifest = await _manifest(remote, subject)
     if manifest is None or (crates is not None and manifest.entry.crate_name not in crates):
         report.skipped += 1
         return
-    if not dry_run:
+    if rows is not None:  # else it is a dry run
         await land(remote, store, manifest)
+        entry, at_ns = manifest.entry, time.time_ns()
+        rows.append(Transfer(at_ns, "", "get", "hit", entry.key, 2, manifest.wire_bytes, 0, entry.compile_ms))
     report.done += 1
     report.bytes += manifest.wire_bytes
 

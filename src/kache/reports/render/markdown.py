@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kache.reports.build_report import Report
 from kache.reports.render.report_text import short
-from kache.reports.render.shared import headline, outcome_word, units_note, why
+from kache.reports.render.shared import fetched_in_vain, headline, outcome_word, units_note, why
 from kache.reports.render.text import human_duration
 
 
@@ -63,6 +63,8 @@ def _sections(report: Report, top: int) -> list[tuple[str, str]]:
     if report.stats.passthrough_reasons:
         rows = [[reason, str(count)] for reason, count in [*report.stats.passthrough_reasons.items()][:top]]
         found.append(("Passthroughs", _table(["reason", "calls"], rows)))
+    for title, rows in fetched_in_vain(report, top):
+        found.append((title.capitalize(), _table(["crate", "size", "waited", "compile"], rows)))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kache.reports.build_report import Build, Report
-from kache.reports.render.shared import headline, outcome_word, units_note, why
+from kache.reports.render.shared import fetched_in_vain, headline, outcome_word, units_note, why
 from kache.reports.render.text import human_duration, plural, table
 
 _BAR_WIDTH = 30
@@ -38,6 +38,8 @@ def to_text(report: Report, top: int) -> str:
     chronic = [[name, str(count), human_duration(ms / 1000)] for name, count, ms in report.chronic(top) if count > 1]
     if chronic:
         parts.append(table(["compiled often", "times", "took"], chronic, right=frozenset({1, 2})))
+    for title, wasted in fetched_in_vain(report, top):
+        parts.append(table([title, "size", "waited", "compile"], wasted, right=frozenset({1, 2, 3})))
     note = units_note(report)
     return "\n\n".join([*parts, *([note] if note else [])])
 

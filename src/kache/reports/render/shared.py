@@ -37,11 +37,47 @@ def headline(report: Report) -> list[tuple[str, str]]:
         ("errors", str(counts["error"])),
         ("saved", f"{human_duration(report.stats.saved_compile_ms / 1000)} of compiling"),
         ("restored", human_bytes(restored)),
+        *wire(report),
         ("builds", str(len(report.builds))),
         (
             "store",
             f"{human_bytes(report.stats.store['allocated_bytes'])} of {human_bytes(report.stats.store['max_bytes'])}",
         ),
+    ]
+
+
+def wire(report: Report) -> list[tuple[str, str]]:
+    """What went over the wire each way; nothing if no remote was used."""
+    found = report.stats.remote
+    if not found.get_requests and not found.put_requests:
+        return []
+    waited, saved = human_duration(found.waited_ms / 1000), human_duration(found.saved_compile_ms / 1000)
+    got, put = plural(found.get_requests, "request"), plural(found.put_requests, "request")
+    return [
+        ("fetched", f"{human_bytes(found.received_bytes)} in {got}; waited {waited}, saved {saved} of compiling"),
+        ("sent", f"{human_bytes(found.sent_bytes)} in {put}"),
+    ]
+
+
+def fetched_in_vain(report: Report, top: int) -> list[tuple[str, list[list[str]]]]:
+    """Tables of what was fetched and of no use: title, and rows of crate, size, waited, its compile."""
+    found = report.stats.remote
+    tables = [("fetched, never used", found.unused), ("fetching was slower than compiling", found.slower)]
+    return [
+        (
+            title,
+            [
+                [
+                    one.crate_name or "?",
+                    human_bytes(one.bytes),
+                    human_duration(one.waited_ms / 1000),
+                    human_duration(one.compile_ms / 1000),
+                ]
+                for one in entries[:top]
+            ],
+        )
+        for title, entries in tables
+        if entries
     ]
 
 
