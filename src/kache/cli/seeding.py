@@ -37,7 +37,7 @@ def seed(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session
         return
     try:
         start_daemon(env)
-        control(config.socket_path, announcement.to_message(), timeout_s=_LIMIT_S)
+        control(config.socket_path, announcement.to_message(), timeout_s=_LIMIT_S + config.remote_warm_limit_s)
     except (KacheError, OSError):
         return  # the launcher will meet the same, and says it in the log
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from kache import __version__
 from kache.config import paths
 from kache.config.load import Config
+from kache.daemon import warming
 from kache.daemon.connection import Connection
 from kache.daemon.prefetches import Prefetches
 from kache.daemon.services import (
@@ -143,6 +144,8 @@ class Server:
             if announcement.mount_ns != self.mount_ns:
                 return {"ok": False, "why": "the daemon sees another filesystem"}
             call = self.engine.announced(announcement)
+            if self.engine.config(call).warm_start:
+                await warming.bring_units(self, call)
             count = await self.in_thread(lambda: self.engine.seed(call, fills_up=True))
             return {"ok": True, "units": count}
         if op == "prefetch":

@@ -37,13 +37,13 @@ class Publication:
         subject: see `layout.entry_subject`.
         place: see `layout.locator`.
         manifest: of the entry; its pack has been sent.
-        paths: what it read.
+        paths: what it read; None where no compile asks for it.
     """
 
     subject: Digest
     place: Digest
     manifest: EntryManifest
-    paths: PathSet
+    paths: PathSet | None
 
 
 async def path_sets(backend: Backend, trusted: Trusted, place: Digest) -> AsyncIterator[PathSet | RemoteObjectError]:
@@ -102,7 +102,8 @@ async def publish(
             raise RemoteUnreachableError("a manifest is there and is not", why="it was removed this moment")
         same = there.entry.artifacts == what.manifest.entry.artifacts
         outcome, kept = Published.PRESENT if same else Published.DIFFERS, there
-    await _publish_memo(backend, secret, trusted, what)
+    if what.paths is not None:
+        await _publish_memo(backend, secret, trusted, what.place, what.paths)
     return outcome, kept
 
 
@@ -149,17 +150,17 @@ async def build(backend: Backend, trusted: Trusted, name: BuildName) -> BuildMan
     return found
 
 
-async def _publish_memo(backend: Backend, secret: SecretKey, trusted: Trusted, what: Publication) -> None:
+async def _publish_memo(backend: Backend, secret: SecretKey, trusted: Trusted, place: Digest, paths: PathSet) -> None:
     """Into the first free slot, unless one holds the same. When all are taken, this path set is not found by others."""
-    document = secret.sign(Kind.MEMOS, what.place, documents.encode(what.paths))
+    document = secret.sign(Kind.MEMOS, place, documents.encode(paths))
     for slot in range(MAX_SLOTS):
-        name = layout.memo_name(what.place, slot)
+        name = layout.memo_name(place, slot)
         if await backend.create(name, document):
             return
         there = await backend.get(name, MAX_DOCUMENT_BYTES)
         # One that cannot be trusted is somebody else's: the next slot may be free.
         with contextlib.suppress(RemoteObjectError):
-            if there is not None and _paths_in(trusted, what.place, there) == what.paths:
+            if there is not None and _paths_in(trusted, place, there) == paths:
                 return
 
 

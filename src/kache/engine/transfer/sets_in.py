@@ -26,7 +26,7 @@ from kache.engine.transfer.sets_out import SET, key_of
 from kache.engine.warm_start import kept
 from kache.engine.warm_start.portable import at_home, what_is_odd
 from kache.engine.warm_start.shared import Wanted, mark_of, placeable, whole
-from kache.errors import RemoteError, RemoteObjectError
+from kache.errors import RemoteDeniedError, RemoteError, RemoteObjectError
 from kache.remote import unit_sets
 from kache.remote.documents import EntryManifest
 from kache.remote.unit_sets import UnitSetDocument, UnitSetName, lock_mark
@@ -113,6 +113,9 @@ class SetReads:
         started, before = time.monotonic(), remote.demand.received_bytes
         try:
             names = await unit_sets.names(remote.demand, scope)
+        except RemoteDeniedError as error:  # who may not list has hits all the same
+            log.warning("no unit sets of %s: %s", remote.place, error.line)
+            return None
         except TimeoutError as error:
             raise RemoteError(f"cannot list {remote.place}", why="it stood still for too long") from error
         requests = 1

@@ -36,7 +36,7 @@ AT_ONCE = 8
 PACK_BYTES = 64 << 20
 """Of blobs before they are compressed: some 16 MB over the wire."""
 PACK_ENTRIES = 256
-PACK_WAIT_S = 10.0
+PACK_WAIT_S = 20.0
 """How long what a build made waits for more, to go in one pack with it."""
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
@@ -178,9 +178,6 @@ class RemoteWrites:
     ) -> None:
         manifest, memo = ready
         key, crate = manifest.entry.key, manifest.entry.crate_name
-        if manifest.entry.unit_kind == RUN_KIND:  # no compile asks for it: unit sets alone name it
-            batch.outcomes[key], places[key] = str(Published.STORED), documents.whereabouts(manifest)
-            return
         batch.outcomes[key] = FAILED
         try:
             async with at_once:
@@ -311,7 +308,7 @@ def publication(domain: str, manifest: EntryManifest, memo: InputMemo) -> Public
         layout.entry_subject(domain, memo.key),
         layout.locator(domain, memo.weak_key, source_of(memo.inputs)),
         manifest,
-        documents.path_set(memo.inputs),
+        documents.path_set(memo.inputs) if manifest.entry.unit_kind != RUN_KIND else None,
     )
 
 
