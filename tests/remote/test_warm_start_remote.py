@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -10,7 +12,7 @@ import pytest
 from kache.remote import compression
 from kache.remote.trust import MAGIC
 from tests.support.checkout import Built, Checkout
-from tests.support.machines import Machines, sets_sent
+from tests.support.machines import Machines, sets_sent, sets_waiting
 from tests.support.projects import Files, alone, chain, everything, manifest
 from tests.support.registry import LocalRegistry
 from tests.support.sandbox import Sandbox
@@ -158,3 +160,37 @@ def test_no_value_and_no_path_leaves(machines: Machines) -> None:
         assert b"s3cr3t" not in body
         assert bytes(writer.root) not in body
         assert bytes(writer.home) not in body
+
+
+def test_gc_leaves_what_sets_need_and_takes_old_sets(machines: Machines) -> None:
+    """Guards the bucket: what a script's run left is asked for by no compile, and by unit sets alone."""
+    writer, reader = pair(machines)
+    files = with_registry(writer)
+    first = writer.checkout("a", files)
+    first.build()
+    sets_sent(writer)
+    root = Path(machines.remote.removeprefix("file://"))
+    for path in root.rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() - 2 * 24 * 3600,) * 2)
+    assert writer.data("remote", "verify", "--packs")["refused"] == 0
+    assert writer.data("remote", "gc", "--unreachable")["entries"] == 0
+    second = reader.checkout("b", files)
+    (second.path / "Cargo.lock").write_bytes((first.path / "Cargo.lock").read_bytes())
+    assert outcomes(second.build()) == {"seeded"}
+    assert writer.data("remote", "gc", "--max-age", "1d", "--dry-run")["unit_sets"] == 1
+
+
+def test_sync_sends_sets_as_well(machines: Machines) -> None:
+    """Guards CI jobs that end at once: what waits is sent by sync, without a daemon."""
+    writer, reader = pair(machines)
+    directory = Path(machines.remote.removeprefix("file://"))
+    aside = directory.with_name("aside")
+    directory.rename(aside)  # the share is not mounted
+    writer.checkout("a", chain()).build()
+    writer.stop()
+    assert sets_waiting(writer) == 1
+    aside.rename(directory)
+    assert writer.data("sync", "--push")["push"]["unit_sets"] == 1
+    assert sets_waiting(writer) == 0
+    assert outcomes(reader.checkout("b", chain()).build()) == {"seeded"}

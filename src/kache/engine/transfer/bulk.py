@@ -17,6 +17,7 @@ from kache.core.entry import InputMemo
 from kache.core.unit import RUN_KIND
 from kache.engine.transfer.landing import Landing, demand_keys, range_of, unpacker
 from kache.engine.transfer.remotes import Remote
+from kache.engine.transfer.sets_out import SetWrites
 from kache.engine.transfer.writes import PACK_BYTES, PACK_ENTRIES, RemoteWrites
 from kache.errors import KacheError, RemoteError, RemoteObjectError
 from kache.remote import exchange, layout
@@ -45,6 +46,7 @@ class Report:
         failed: entries that could not be brought or sent.
         differing: entries that are there with another result.
         problems: the first few of what went wrong, for people.
+        unit_sets: sets for warm start sent.
         total: entries there are to look at.
         lost: requests in a row that the remote did not answer as it should.
     """
@@ -57,6 +59,7 @@ class Report:
     failed: int = 0
     differing: int = 0
     problems: list[str] = field(default_factory=list)
+    unit_sets: int = 0
     total: int = 0
     lost: int = 0
 
@@ -162,6 +165,9 @@ async def push(
             progress(report)
         if names:
             await send(tuple(names))
+        if not dry_run and crates is None and remote.secret is not None:
+            report.unit_sets, failed = await SetWrites(store, writes).send_all(remote)
+            report.failed += failed
     finally:
         writes.close()
     return report

@@ -16,13 +16,16 @@ from kache.engine.transfer.bulk import each
 from kache.engine.transfer.policy import PULL_DIRECTORY
 from kache.engine.transfer.remotes import Remote
 from kache.errors import RemoteError, RemoteObjectError
-from kache.remote import exchange, layout
+from kache.remote import exchange, layout, unit_sets
 from kache.remote.backend import Found
 from kache.remote.layout import BuildName, Kind
+from kache.remote.unit_sets import UnitSetName
 
 GRACE_S = 24 * 3600.0
 """A pack is put before its manifest, an entry before the build manifest that names it: young ones wait for that."""
 _BATCH = 500
+_SETS_READ = 4
+"""Of a workspace's profile, the newest: older ones name what builds no longer want."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +52,20 @@ class Collected:
     """What went, or would go.
 
     Attributes:
-        entries, packs, memos, builds: objects removed.
+        entries, packs, memos, builds, unit_sets: objects removed.
         pull_requests: namespaces of pull requests removed.
         freed_bytes: theirs.
         kept_entries, kept_bytes: what stays.
         reachable: of all entries those that a build manifest names.
-        unread_builds: build manifests that cannot be trusted or read; what they name counts as named by nobody.
+        unread_builds: build manifests and unit sets that cannot be trusted or read; what they name counts as named by
+            nobody.
     """
 
     entries: int = 0
     packs: int = 0
     memos: int = 0
     builds: int = 0
+    unit_sets: int = 0
     pull_requests: int = 0
     freed_bytes: int = 0
     kept_entries: int = 0
@@ -153,6 +158,32 @@ async def _used(remote: Remote, report: Collected) -> dict[Digest, int]:
             used[subject] = max(used.get(subject, 0), name.at_s)
 
     await each(names, read, remote.concurrency)
+    for subject, at_s in (await _in_sets(remote, report)).items():
+        used[subject] = max(used.get(subject, 0), at_s)
+    return used
+
+
+async def _in_sets(remote: Remote, report: Collected) -> dict[Digest, int]:
+    """The same by the newest unit sets: what runs of build scripts left is named by no build manifest."""
+    by_scope: dict[Digest, list[UnitSetName]] = {}
+    async for item in remote.bulk.list(layout.directory(Kind.UNITS)):
+        name = unit_sets.parse(item.name)
+        if name is not None:
+            by_scope.setdefault(name.scope, []).append(name)
+    used: dict[Digest, int] = {}
+
+    async def read(name: UnitSetName) -> None:
+        try:
+            found = await unit_sets.fetch(remote.bulk, remote.trusted, name)
+        except RemoteObjectError:
+            report.unread_builds += 1
+            return
+        for manifest in found.entries if found is not None else ():
+            subject = layout.entry_subject(remote.domain, manifest.entry.key)
+            used[subject] = max(used.get(subject, 0), name.at_s)
+
+    newest = [name for names in by_scope.values() for name in sorted(names, key=lambda name: -name.at_s)[:_SETS_READ]]
+    await each(newest, read, min(remote.concurrency, 2))  # each may take some megabytes
     return used
 
 
@@ -204,6 +235,11 @@ async def _old(remote: Remote, before_s: float, report: Collected) -> list[str]:
         if item.modified_s < before_s and layout.parse_build(item.name) is not None:
             names.append(item.name)
             report.builds += 1
+            report.freed_bytes += item.size
+    async for item in remote.bulk.list(layout.directory(Kind.UNITS)):
+        if item.modified_s < before_s and unit_sets.parse(item.name) is not None:
+            names.append(item.name)
+            report.unit_sets += 1
             report.freed_bytes += item.size
     async for items in _old_pull_requests(remote, before_s):
         names += [item.name for item in items]

@@ -33,6 +33,7 @@ from kache.store.transfers import Transfer
 from kache.store.unit_uploads import WaitingSet
 
 log = logging.getLogger("kache")
+_ANY_TIME = 1 << 62
 SET = "unit-set"
 """Outcome of what was transferred of a unit set itself."""
 
@@ -62,11 +63,25 @@ class SetWrites:
             pause_s = min(FIRST_PAUSE_S * 2**waiting.tries, LONGEST_PAUSE_S)
             self._store.unit_uploads.postpone(waiting, time.time_ns() + int(pause_s * 1e9))
             return False
+        self._end(waiting, outcome)
+        return True
+
+    async def send_all(self, remote: Remote) -> tuple[int, int]:
+        """Send what waits, due or not; how many were sent, and how many could not be."""
+        sent = 0
+        while (waiting := self._store.unit_uploads.due(str(remote.place), _ANY_TIME)) is not None:
+            outcome = await self.send(remote, waiting)
+            if outcome == FAILED:
+                return sent, self._store.unit_uploads.count(str(remote.place))
+            self._end(waiting, outcome)
+            sent += outcome == SET
+        return sent, 0
+
+    def _end(self, waiting: WaitingSet, outcome: str) -> None:
         if outcome == SET:
             self._store.unit_uploads.sent(waiting)
         else:
             self._store.unit_uploads.give_up(waiting)
-        return True
 
     async def send(self, remote: Remote, waiting: WaitingSet) -> str:
         """Send a set; never raises for what a remote or the store does."""
