@@ -6,7 +6,7 @@ set -u
 
 missing=""
 pairs="mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs gdb:gdb mold:mold initdb:postgresql"
-pairs="$pairs ld.lld:lld git:git shellcheck:shellcheck zsh:zsh fish:fish systemd-analyze:systemd"
+pairs="$pairs ld.lld:lld git:git shellcheck:shellcheck zstd:zstd zsh:zsh fish:fish systemd-analyze:systemd"
 # Names that mean something else, or nothing, on other systems of the family.
 grep -q '^ID=debian' /etc/os-release 2>/dev/null && pairs="$pairs elvish:elvish chromium:chromium"
 for pair in $pairs; do
