@@ -52,6 +52,15 @@ class _Known:
     worth: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was answered to a question when a build was the newest of its workspace."""
+
+    workspace: Digest
+    newest: int
+    body: bytes
+
+
 class Brain:
     """Learns and plans.
 
@@ -63,7 +72,7 @@ class Brain:
         self._database = database
         self._lock = threading.Lock()
         self._known: OrderedDict[Digest, _Known] = OrderedDict()
-        self._answers: OrderedDict[tuple[Digest, int], bytes] = OrderedDict()
+        self._answers: OrderedDict[Digest, _Answer] = OrderedDict()
         self._answers_bytes = 0
         self._answers_lock = threading.Lock()
 
@@ -74,20 +83,19 @@ class Brain:
             msgspec.MsgspecError: it is none.
             PlannerDatabaseError: the database cannot be read.
         """
+        mark = hash_bytes(body)
+        with self._answers_lock:
+            known = self._answers.get(mark)
+        if known is not None and self._newest(known.workspace) == known.newest:
+            return known.body
         request, budget = wire.decode_question(body)
         workspace = request.intent.workspace
         newest = self._newest(workspace)
-        mark = hash_bytes(body), newest
-        with self._answers_lock:
-            known = self._answers.get(mark)
-            if known is not None:
-                self._answers.move_to_end(mark)
-                return known
         with self._lock:
             found = self._learnt(workspace, newest)
             made = plan(request, found.knowledge, budget, worth=found.worth)
             answer = wire.encode_answer(made, len(found.knowledge))
-        self._keep(mark, answer)
+        self._keep(mark, _Answer(workspace, newest, answer))
         return answer
 
     def learn(self, body: bytes) -> bool:
@@ -170,13 +178,13 @@ class Brain:
         )
         return [_scores.decode(row[0]) for row in rows]
 
-    def _keep(self, mark: tuple[Digest, int], answer: bytes) -> None:
+    def _keep(self, mark: Digest, answer: _Answer) -> None:
         with self._answers_lock:
-            if mark not in self._answers:
-                self._answers[mark] = answer
-                self._answers_bytes += len(answer)
+            before = self._answers.pop(mark, None)
+            self._answers_bytes += len(answer.body) - (0 if before is None else len(before.body))
+            self._answers[mark] = answer
             while self._answers_bytes > _ANSWERS_BYTES:
-                self._answers_bytes -= len(self._answers.popitem(last=False)[1])
+                self._answers_bytes -= len(self._answers.popitem(last=False)[1].body)
 
 
 def _decoded(bodies: list[Any]) -> list[BuildRecord]:
