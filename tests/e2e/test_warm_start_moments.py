@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from kache.engine.warm_start.strays import first_stray
 from tests.e2e.test_warm_start_traps import archive, below_a_package, needs_c, placed, program, still_box
-from tests.support.projects import Files, below, manifest, workspace
-from tests.support.sandbox import Sandbox
+from tests.support.projects import Files, below, everything, manifest, workspace
+from tests.support.sandbox import Sandbox, host_triple
 
 __all__ = ["still_box"]
 
@@ -43,34 +44,100 @@ def test_a_run_is_kept_with_what_it_read_not_with_what_was_there_afterwards(stil
     assert checkout.program("prog") == "two\n"
 
 
-def test_what_a_packages_script_wrote_beside_its_directory_is_there(still_box: Sandbox) -> None:
-    """Guards libraries and data that scripts copy beside the program: such a script runs again, also if it need not."""
-    script = """fn main() {
+_BESIDE = """fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=AGAIN");
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR").unwrap());
-    let beside = out.ancestors().nth(3).unwrap().join("runtime.dat");
+    let beside = out.ancestors().nth(4).unwrap().join("PLACE");
+    std::fs::create_dir_all(beside.parent().unwrap()).unwrap();
     if !beside.exists() { std::fs::write(beside, "needed").unwrap(); }
 }
 """
-    reads = "std::env::current_exe().unwrap().with_file_name"
-    user = f'depx::nothing(); print!("{{}}", std::fs::read_to_string({reads}("runtime.dat")).unwrap());'
-    files = below_a_package(still_box, script, "pub fn nothing() {}\n", user=user)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "debug/runtime.dat",
+        "debug/build/shared/x",
+        "debug/x.d/x",
+        "debug/x.d",
+        "debug/deps/x-0123456789abcdef.dat",
+        "x/y/z",
+    ],
+)
+def test_what_a_packages_script_wrote_beside_its_directory_is_there(still_box: Sandbox, place: str) -> None:
+    """Guards libraries and data that scripts copy beside the program: such a script runs again, also if it need not."""
+    script = _BESIDE.replace("PLACE", place)
+    files = below_a_package(still_box, script, "pub fn nothing() {}\n", user="depx::nothing();")
     checkout = still_box.checkout("a", files)
     checkout.build()
-    assert checkout.program("prog") == "needed"
+    beside = checkout.target / place
+    with beside.open("a") as file:  # a program may go on writing to it
+        file.write(" later")
     checkout.build(env={"AGAIN": "1"})
     for env in ({}, {"AGAIN": "1"}):
         assert "build-script-run" not in placed(checkout.clean(), "build", env=env)
-        assert checkout.program("prog") == "needed"
+        assert beside.read_text() == "needed"
 
 
-def natives() -> Files:
-    """A workspace of `first`, and of `second` with a static library that cargo does not know of."""
+def test_targets_of_every_kind_are_no_sign_of_a_script(still_box: Sandbox) -> None:
+    """Guards the rule about files beside OUT_DIR against itself: what cargo and rustc leave counts for nothing."""
+    still_box.settings["KACHE_WARM_START_SCRIPTS"] = "declared"
+    checkout = still_box.checkout("a", everything())
+    triple = ("--target", host_triple())
+    for words in (("build",), ("test",), ("build", "--examples"), ("doc",), ("build", *triple), ("build", "--release")):
+        checkout.cargo(*words)
+    assert first_stray(bytes(checkout.target), {b"libboth.so", b"libboth.rlib"}) is None
+    assert "build-script-run" in placed(checkout.clean(), "build")
+
+
+def test_a_run_fits_the_files_of_the_run_below_it(still_box: Sandbox) -> None:
+    """Guards headers that one package's script lays out and another's reads: what was told is alike, files are not."""
+    header = still_box.root / "header"
+    below_it = """fn main() {
+    println!("cargo:rerun-if-changed={HEADER}");
+    let out = std::env::var("OUT_DIR").unwrap();
+    std::fs::copy("{HEADER}", format!("{out}/h")).unwrap();
+    println!("cargo:root={out}");
+}
+""".replace("{HEADER}", str(header))
+    above = """fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let root = std::env::var("DEP_BELOW_ROOT").unwrap();
+    println!("cargo:rustc-env=H={}", std::fs::read_to_string(format!("{root}/h")).unwrap());
+}
+"""
+    files = {
+        **program('println!("{}", above::H);'),
+        **below(
+            "belowit",
+            {"Cargo.toml": manifest("belowit", links='"below"'), "build.rs": below_it, "src/lib.rs": ""},
+        ),
+        **below(
+            "above",
+            {
+                "Cargo.toml": manifest("above", deps={"belowit": "../belowit"}),
+                "build.rs": above,
+                "src/lib.rs": 'pub const H: &str = env!("H");\n',
+            },
+        ),
+    }
+    files["Cargo.toml"] = manifest("prog", deps={"above": "above"}) + "\n[workspace]\n"
+    still_box.settings["KACHE_WARM_START_SCRIPTS"] = "declared"
+    checkout = still_box.checkout("a", files)
+    for text in ("one", "two", "one", "two"):
+        header.write_text(text)
+        checkout.clean().build()
+        assert checkout.program("prog") == f"{text}\n"
+
+
+def natives(where: str) -> Files:
+    """A workspace of `first`, and of `second` with a static library in a directory that cargo does not know of."""
     linked = '#[link(name = "v", kind = "static")]\nextern "C" { fn v() -> i32; }\n'
     return {
         **workspace("first", "second"),
-        ".cargo/config.toml": '[build]\nrustflags = ["-L", "native=nat"]\n',
+        ".cargo/config.toml": '[build]\nrustflags = ["-L", "native=WHERE"]\n'.replace("WHERE", where),
         **below("first", {"Cargo.toml": manifest("first"), "src/main.rs": "fn main() {}\n"}),
         **below(
             "second",
@@ -83,14 +150,18 @@ def natives() -> Files:
 
 
 @needs_c
+@pytest.mark.parametrize("place", ["a/nat", "beside"])
 @pytest.mark.parametrize("words", [("-p", "first"), ("-p", "nosuch")])
-def test_what_the_next_command_asks_for_is_of_its_own_moment(still_box: Sandbox, words: tuple[str, ...]) -> None:
+def test_what_the_next_command_asks_for_is_of_its_own_moment(
+    still_box: Sandbox, words: tuple[str, ...], place: str
+) -> None:
     """Guards native libraries between two commands, of which the first builds something else, or fails."""
-    checkout = still_box.checkout("a", natives())
-    archive(checkout.path / "nat", 1)
+    libraries = still_box.root / place
+    checkout = still_box.checkout("a", natives(str(libraries)))
+    archive(libraries, 1)
     checkout.build()
     checkout.clean().build(*words, fails=words[-1] == "nosuch")
-    archive(checkout.path / "nat", 2)
+    archive(libraries, 2)
     checkout.build("-p", "second")
     assert checkout.program("second") == "2\n"
 

@@ -18,7 +18,7 @@ from kache.core.unit import RUN_KIND, Unit, UnitFile, run_key
 from kache.engine.warm_start.declared import changed_ns, content_of, tree
 from kache.engine.warm_start.host import steering
 from kache.engine.warm_start.script_runs import links_outside, told_by
-from kache.engine.warm_start.strays import Strays
+from kache.engine.warm_start.strays import first_stray
 from kache.engine.warm_start.traces import Trace, unhashed
 from kache.errors import StoreError
 from kache.store.local import LocalStore, Staged
@@ -31,7 +31,17 @@ HOST_KINDS = ("build-script", "proc-macro")
 """What cargo runs, or rustc loads, and nobody strips or links anew: of packages outside the checkout."""
 _SHARED = (Role.RLIB, Role.RMETA)
 _DEP = "/dep-"
-_OF_CHECKOUT = (b"<cwd>", b"<target>", b"<home>")
+_OF_MACHINE = (
+    b"/usr/lib",
+    b"/usr/bin/",
+    b"/usr/libexec/",
+    b"/lib",
+    b"/bin/",
+    b"/nix/store/",
+    b"/gnu/store/",
+    b"<sysroot>",
+)
+"""Where linkers, C runtimes and system libraries are; what is linked from elsewhere somebody may be working on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +115,10 @@ class Capture:
         # Variables that cargo does not compare may be others when cargo asks for what was placed.
         self._is_steered = place.steering != steering({})
         outputs = {os.fsencode(each.name) for trace in traces.values() for each in trace.entry.artifacts}
-        self._strays = Strays(place.target_dir, place.directory, frozenset(outputs))
+        kept = (file.path for units in before.values() for unit in units for file in unit.files if file.digest)
+        outputs.update(os.path.basename(os.fsencode(path)) for path in kept)
+        self._outputs = outputs
+        self._wrote_elsewhere: bool | None = None
 
     def units(self) -> tuple[Unit, ...]:
         """Every unit that can be placed elsewhere, in the order of their directories."""
@@ -114,7 +127,7 @@ class Capture:
         for unit in found:
             trace = self._trace_of(unit)
             if unit.is_run:
-                self._told[unit.fingerprint] = told_by(self._place.directory, unit)
+                self._told[unit.fingerprint] = told_by(self._place.directory, unit, self._digests)
             elif trace is not None:
                 self._compiled[unit.fingerprint] = trace
         made: list[Unit] = []
@@ -182,7 +195,7 @@ class Capture:
             asked_by=(self._place.intent,),
             runs=self._runs_below(unit),
             steering=self._place.steering,
-            is_open=self._is_steered or trace.is_open or any(name.startswith(_OF_CHECKOUT) for name, _ in natives),
+            is_open=self._is_steered or trace.is_open or not all(map(_is_of_machine, natives)),
         )
 
     def _runs_below(self, unit: FoundUnit) -> tuple[tuple[str, bytes], ...]:
@@ -283,13 +296,17 @@ class Capture:
             asked_by=(self._place.intent,),
             runs=self._runs_below(unit),
             steering=self._place.steering,
-            is_open=self._is_steered or self._wrote_elsewhere(unit),
+            is_open=self._is_steered or self._may_have_written_elsewhere(),
         )
 
-    def _wrote_elsewhere(self, unit: FoundUnit) -> bool:
-        """Whether it wrote beside its own directory, now or before: a script may write only what is not there yet."""
-        before = self._before.get((self._relative(self._fingerprint_dir(unit)), unit.stem), ())
-        return any(each.is_open for each in before) or self._strays.may_be_of(unit)
+    def _may_have_written_elsewhere(self) -> bool:
+        """Whether some script wrote beside its own directory."""
+        if self._wrote_elsewhere is None:
+            stray = first_stray(self._place.target_dir, self._outputs)
+            self._wrote_elsewhere = stray is not None
+            if stray is not None:
+                log.info("runs of build scripts are not kept: none knows who made %s", os.fsdecode(stray))
+        return self._wrote_elsewhere
 
     def _is_of_this_build(self, unit: FoundUnit, package: bytes, base: bytes) -> bool:
         """Whether this build ran it, and not the next one, and nothing of what it declared changed since it began."""
@@ -405,6 +422,11 @@ class Capture:
 
     def _relative(self, path: bytes) -> str:
         return os.fsdecode(os.path.relpath(path, self._place.target_dir))
+
+
+def _is_of_machine(native: tuple[bytes, bytes]) -> bool:
+    name, _ = native
+    return name.startswith(_OF_MACHINE) or is_package(name)
 
 
 def _dep_info(content: bytes, roots: Roots) -> tuple[bytes, bool]:

@@ -15,7 +15,7 @@ from kache.cargo import fingerprints
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.roots import TARGET_TAG, Root, Roots
-from kache.core.digest import Digest
+from kache.core.digest import Digest, hash_bytes
 from kache.core.entry import Artifact, Role
 from kache.core.outcome import Reason
 from kache.core.unit import Unit, UnitFile
@@ -122,7 +122,9 @@ class Placer:
             self._present = present
             self._done.update(present.units)
             self._dates.update(present.dates())
-            self._told.update((each, told_by(directory, run)) for each, run in present.units.items() if run.is_run)
+            self._told.update(
+                (each, told_by(directory, run, self._digests)) for each, run in present.units.items() if run.is_run
+            )
             base = f"{profile}/{os.fsdecode(fingerprints.FINGERPRINTS)}"
             taken = {(f"{base}/{os.fsdecode(name)}", stem) for name, stem in present.places()}
             for unit in units:
@@ -268,8 +270,14 @@ class Placer:
         """The directory a build script wrote to, which is there if it wrote nothing; and what it told cargo."""
         base = os.path.join(self._layout_of(unit), b"build", os.path.basename(os.fsencode(unit.directory)))
         self._make(base + b"/out")
-        small = {os.path.basename(file.path): file.content for file in unit.files if not file.digest}
-        self._told[unit.fingerprint] = told(small.get("output", b""), small.get("root-output", b""))
+        small, left = {}, []
+        for file in unit.files:
+            path = os.path.join(self._checkout.target_dir, os.fsencode(file.path))
+            if os.path.dirname(path) == base:
+                small[os.path.basename(path)] = file.content
+            elif path.startswith(base + b"/out/"):
+                left.append((path[len(base) + 5 :], file.digest or hash_bytes(file.content)))
+        self._told[unit.fingerprint] = told(small.get(b"output", b""), small.get(b"root-output", b""), left)
 
     def _put(self, file: UnitFile, unit: Unit, roots: Roots, floor_ns: int) -> int:
         """Write one file; its date if it is an output of the compile, else 0."""

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+from collections.abc import Iterable
 from itertools import pairwise
 
 from kache.cargo.fingerprints import FoundUnit
+from kache.compilers.file_digests import FileDigests
 from kache.core.digest import hash_parts
+from kache.engine.warm_start.declared import tree
 
 _TOLD = re.compile(rb"^cargo:.*$", re.MULTILINE)
 _SEARCH = re.compile(rb"^cargo::?rustc-link-search=(.*)$", re.MULTILINE)
 _FLAGS = re.compile(rb"^cargo::?rustc-flags=(.*)$", re.MULTILINE)
 
 
-def told_by(profile: bytes, run: FoundUnit) -> bytes:
-    """Digest of what a build script's run told cargo: flags, variables and metadata for the units above it."""
+def told_by(profile: bytes, run: FoundUnit, digests: FileDigests) -> bytes:
+    """Digest of what a build script's run gave the units above it: flags, variables, metadata, files in OUT_DIR."""
     base = os.path.join(profile, b"build", run.directory)
+    own_out = base + b"/out"
     try:
-        return told(_read(base + b"/output"), _read(base + b"/root-output"))
+        files = ((path, digests.digest(path)) for path, found in tree(own_out) if stat.S_ISREG(found.st_mode))
+        left = ((os.path.relpath(path, own_out), digest) for path, digest in files)
+        return told(_read(base + b"/output"), _read(base + b"/root-output"), left)
     except OSError:
         return b""
 
 
-def told(output: bytes, own_out: bytes) -> bytes:
-    """The same of the run's `output` and `root-output`: of the lines that are for cargo. Pure."""
-    lines = b"\n".join(_TOLD.findall(output))
-    return hash_parts([lines.replace(own_out, b"<out>") if own_out else lines])
+def told(output: bytes, own_out: bytes, left: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """The same of the run's `output` and `root-output`, and of the files in OUT_DIR, path there and digest. Pure.
+
+    Lists for make count for nobody, and have paths in them.
+    """
+    parts = [output.replace(own_out, b"<out>") if own_out else output]
+    for name, digest in sorted(left):
+        parts += [] if name.endswith(b".d") else [name, digest]
+    return hash_parts(parts)
 
 
 def links_outside(output: bytes, own_out: bytes) -> bool:
@@ -34,7 +46,7 @@ def links_outside(output: bytes, own_out: bytes) -> bool:
     searched = [path.partition(b"=")[2] if b"=" in path else path for path in _SEARCH.findall(output)]
     words = [word for flags in _FLAGS.findall(output) for word in flags.replace(b"-L", b" -L ").split()]
     searched += [path for word, path in pairwise(words) if word == b"-L"]
-    if any(path != own_out and not path.startswith(own_out + b"/") for path in searched):
+    if any(not (os.path.normpath(path) + b"/").startswith(own_out + b"/") for path in searched):
         return True
     return not searched and (b"rustc-link-lib" in output or bool(words))
 

@@ -1,104 +1,95 @@
-"""What build scripts wrote beside their OUT_DIR: a run that is not repeated would lose it."""
+"""What neither cargo nor rustc put below a target directory: a build script that is not run again would not make it.
+
+Which script made it is not known: a date tells the last change alone, and one that finds its file there writes nothing.
+So a single one keeps the runs of the build from being kept.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from kache.cargo import fingerprints
-from kache.cargo.fingerprints import FoundUnit
 
-GRAIN_NS = 10_000_000
-"""Coarsest grain of file dates on Linux (HZ=100)."""
-MAX_FILES = 5_000
-"""Of directories that are not cargo's; with more in them every run may have written there."""
-_HASHED = re.compile(rb"-[0-9a-f]{16}($|\.)")
-_OF_CARGO = frozenset(
-    {b".fingerprint", b"build", b"deps", b"examples", b"incremental", b".cargo-lock", b".cargo-build-lock"}
-    | {b"CACHEDIR.TAG", b".rustc_info.json", b".rustdoc_fingerprint.json", b".future-incompat-report.json"}
+_HASH = re.compile(rb"-([0-9a-f]{16})(?=$|\.)")
+_UNIT = re.compile(rb".-[0-9a-f]{16}$")
+_SESSION = re.compile(rb".-[0-9a-z]+$")
+_OF_TARGET = frozenset(
+    {b"CACHEDIR.TAG", b".rustc_info.json", b".rustdoc_fingerprint.json", b".future-incompat-report.json", b"doc"}
+    | {b"package"}
 )
-_OF_TOOLS = frozenset({b"doc", b"package", b"criterion", b"nextest", b"llvm-cov-target", b"miri"})
-"""Below the target directory; written by other commands than builds, and large."""
+_OF_PROFILE = frozenset({b".fingerprint", b"build", b"deps", b"examples", b"incremental"})
+_LOCKS = frozenset({b".cargo-lock", b".cargo-build-lock", b".cargo-artifact-lock"})
+_OF_RUN = frozenset({b"out", b"output", b"root-output", b"stderr", b"invoked.timestamp"})
+_OWN = b"kache.out"
+"""Where the states of edited units are made."""
 
 
-class Strays:
-    """Files below a target directory that neither cargo nor rustc put there.
+def first_stray(target_dir: bytes, outputs: Set[bytes]) -> bytes | None:
+    """A path below a target directory that is not cargo's nor rustc's, or None.
 
     Args:
         target_dir: absolute.
-        profile_dir: of the build.
-        outputs: names of what its compiles made, as far as known: a cdylib's has no hash in it.
+        outputs: names of what compiles made, as far as known: a cdylib's has no hash in it.
     """
-
-    def __init__(self, target_dir: bytes, profile_dir: bytes, outputs: frozenset[bytes]) -> None:
-        self._target_dir = target_dir
-        self._profile_dir = profile_dir
-        self._outputs = outputs
-        self._changed_ns: list[int] | None = None
-
-    def may_be_of(self, unit: FoundUnit) -> bool:
-        """Whether one of them changed while a build script ran.
-
-        A run begins after its `invoked.timestamp` is written, and its `output` is written after it.
-        """
-        base = os.path.join(self._profile_dir, b"build", unit.directory)
-        try:
-            began_ns = os.stat(base + b"/invoked.timestamp").st_mtime_ns - GRAIN_NS
-            ended_ns = os.stat(base + b"/output").st_mtime_ns + GRAIN_NS
-        except OSError:
-            return True
-        if self._changed_ns is None:
-            self._changed_ns = list(self._found())
-            if len(self._changed_ns) > MAX_FILES:
-                return True
-        return len(self._changed_ns) > MAX_FILES or any(began_ns <= at <= ended_ns for at in self._changed_ns)
-
-    def _found(self) -> Iterator[int]:
-        """When each changed last, ns."""
-        folders = [_entries(self._profile_dir + folder) for folder in (b"/deps", b"/examples")]
-        known = {each.inode() for entries in folders for each in entries if self._is_output(each.name)}
-        for each in _entries(self._target_dir):
-            is_profile = each.is_dir(follow_symlinks=False) and _holds_builds(each.path)
-            if not (is_profile or each.name in _OF_CARGO or each.name in _OF_TOOLS):
-                yield from _below(each)
-        if self._profile_dir != self._target_dir:
-            for each in _entries(self._profile_dir):
-                if each.name not in _OF_CARGO and not each.name.endswith(b".d") and each.inode() not in known:
-                    yield from _below(each)
-        for entries in folders:
-            for each in entries:
-                if each.inode() not in known:  # what cargo uplifts is a link of an output
-                    yield from _below(each)
-
-    def _is_output(self, name: bytes) -> bool:
-        return name in self._outputs or name.endswith(b".d") or _HASHED.search(name) is not None
+    return next(_strays(target_dir, outputs, is_top=True), None)
 
 
-def _below(entry: os.DirEntry[bytes]) -> Iterator[int]:
-    """When a file changed last, ns; of a directory that of all in it."""
-    try:
-        yield entry.stat(follow_symlinks=False).st_ctime_ns
-    except OSError:
-        return
-    if not entry.is_dir(follow_symlinks=False):
-        return
-    left = MAX_FILES
-    for folder, folders, names in os.walk(entry.path):
-        for name in (*folders, *names):
-            left -= 1
-            try:
-                yield os.lstat(os.path.join(folder, name)).st_ctime_ns
-            except OSError:
-                continue
-        if left < 0:
-            return
+def _strays(directory: bytes, outputs: Set[bytes], *, is_top: bool) -> Iterator[bytes]:
+    for each in _entries(directory):
+        is_directory = each.is_dir(follow_symlinks=False)
+        if is_directory and _is_profile(each.path):
+            yield from _of_profile(each.path, outputs)
+        elif is_directory and is_top and any(_is_profile(below.path) for below in _entries(each.path)):
+            yield from _strays(each.path, outputs, is_top=False)  # a target triple's
+        elif each.name not in _OF_TARGET and not (each.name == b"tmp" and is_directory and not _entries(each.path)):
+            yield each.path
 
 
-def _holds_builds(directory: bytes) -> bool:
-    """Whether it is a profile's, or a target triple's with profiles in it."""
-    below = [directory, *(each.path for each in _entries(directory) if each.is_dir(follow_symlinks=False))]
-    return any(os.path.isdir(os.path.join(path, fingerprints.FINGERPRINTS)) for path in below)
+def _of_profile(profile: bytes, outputs: Set[bytes]) -> Iterator[bytes]:
+    units = {each.name for each in _entries(os.path.join(profile, fingerprints.FINGERPRINTS))}
+    hashes = {name.rpartition(b"-")[2] for name in units}
+    yield from (os.path.join(profile, b".fingerprint", name) for name in units if not _UNIT.search(name))
+    for each in _entries(profile + b"/build"):
+        yield from _of_unit(each, hashes) if each.name in units else (each.path,)
+    sessions = _entries(profile + b"/incremental")
+    yield from (each.path for each in sessions if each.name != _OWN and not _SESSION.search(each.name))
+    below = [*_entries(profile + b"/deps"), *_entries(profile + b"/examples")]
+    made = {each.name for each in below if _is_output(each.name, hashes, outputs)}
+    # What cargo uplifts is named like an output less its hash, with a list for make beside it (`both.d`).
+    uplifted = {_HASH.sub(b"", name) for name in made} | outputs
+    stems = {stem for name in uplifted for stem in (_stem(name), _stem(name).removeprefix(b"lib"))}
+    tops = [each for each in _entries(profile) if each.name not in _OF_PROFILE | _LOCKS]
+    for each in (*below, *tops):
+        is_list = each.name.endswith(b".d") and _stem(each.name) in stems
+        is_known = each.name in made or each.name in uplifted or is_list
+        if not is_known or not each.is_file(follow_symlinks=False):
+            yield each.path
+
+
+def _of_unit(entry: os.DirEntry[bytes], hashes: Set[bytes]) -> Iterator[bytes]:
+    """Beside what a script's compile, or its run, leaves in a directory of its own."""
+    for each in _entries(entry.path):
+        if each.name not in _OF_RUN and not each.name.startswith(b"build-script-") and not _has(each.name, hashes):
+            yield each.path
+
+
+def _is_output(name: bytes, hashes: Set[bytes], outputs: Set[bytes]) -> bool:
+    return name in outputs or _has(name, hashes)
+
+
+def _has(name: bytes, hashes: Set[bytes]) -> bool:
+    found = _HASH.search(name)
+    return found is not None and found[1] in hashes
+
+
+def _stem(name: bytes) -> bytes:
+    return os.path.splitext(name)[0]
+
+
+def _is_profile(directory: bytes) -> bool:
+    return os.path.isdir(os.path.join(directory, fingerprints.FINGERPRINTS))
 
 
 def _entries(directory: bytes) -> list[os.DirEntry[bytes]]:
