@@ -219,3 +219,25 @@ def test_what_configuration_changes_is_left_to_cargo(still_box: Sandbox, config:
     expected = "target/release/prog" if "alias" in config else "other/debug/prog"
     found = {path.relative_to(checkout.path).as_posix() for path in checkout.path.glob("*/*/prog")}
     assert found == {expected}
+
+
+@pytest.mark.parametrize("form", ["{}", "{:?}", "name"])
+def test_a_workspace_that_a_packages_script_finds_is_the_one_it_runs_in(still_box: Sandbox, form: str) -> None:
+    """Guards scripts that take the workspace from OUT_DIR and tell where it is, or what it is called."""
+    shown = f'format!("{form}", ws)' if form != "name" else "ws.file_name().unwrap().to_str().unwrap()"
+    ws = "let ws = std::path::Path::new(&out).ancestors().nth(5).unwrap();"
+    value = shown if form == "name" else shown.replace(", ws)", ", ws.display().to_string())")
+    script = f"""fn main() {{
+    println!("cargo:rerun-if-changed=build.rs");
+    let out = std::env::var("OUT_DIR").unwrap();
+    {ws}
+    println!("cargo:rustc-env=WS={{}}", {value});
+}}
+"""
+    source = 'pub const WS: &str = env!("WS");\n'
+    files = below_a_package(still_box, script, source, user='println!("{}", depx::WS);')
+    for name in ("first-place", "second-place"):
+        checkout = still_box.checkout(name, files)
+        checkout.build()
+        assert name in checkout.program("prog")
+    assert "build-script-run" in placed(checkout.clean(), "build")

@@ -10,6 +10,7 @@ from kache.cargo import intent
 from kache.core.unit import Unit, UnitFile, UnitSet
 from kache.engine.warm_start import kept
 from kache.engine.warm_start.place import in_order
+from kache.engine.warm_start.places import has_room
 from kache.engine.warm_start.script_runs import links_outside, told
 
 
@@ -125,3 +126,9 @@ def test_a_run_that_links_what_it_found_is_told_from_one_that_made_it(output: st
 def test_what_a_run_told_is_alike_in_every_target() -> None:
     one, two = (told(b"cargo:rustc-env=X=" + out + b"/x\n", out) for out in (b"/a/out", b"/b/out"))
     assert one == two != told(b"cargo:rustc-env=X=/c\n", b"/a/out")
+
+
+def test_nothing_is_placed_where_it_would_leave_no_room(tmp_path: Path) -> None:
+    target = bytes(tmp_path / "not" / "there")
+    assert has_room(target, 1)
+    assert not has_room(target, 1 << 62)

@@ -17,6 +17,7 @@ from kache.core.entry import Artifact, Entry, InputMemo, Role
 from kache.core.unit import RUN_KIND, Unit, UnitFile, run_key
 from kache.engine.warm_start.declared import changed_ns, content_of, tree
 from kache.engine.warm_start.host import steering
+from kache.engine.warm_start.own_paths import OwnPaths
 from kache.engine.warm_start.script_runs import links_outside, told_by
 from kache.engine.warm_start.strays import first_stray
 from kache.engine.warm_start.traces import Trace, unhashed
@@ -204,13 +205,10 @@ class Capture:
     def _names_paths(self, files: Sequence[UnitFile], roots: Roots) -> bool:
         """Whether cargo's list of what it watches has paths of this checkout: those outside of the package."""
         lists = [file.content for file in files if _DEP in file.path]
-        return any(self._holds_path(content, roots) for content in lists)
+        return any(map(self._own_paths(roots).are_in, lists))
 
-    def _holds_path(self, content: bytes, roots: Roots) -> bool:
-        """Whether a text has paths in it that another checkout does not have."""
-        # Where CARGO_HOME is another one the unit is not placed at all.
-        text = content.replace(self._place.cargo_home + b"/registry/", b"")
-        return any(needle in text for needle in (*roots.needles(), self._place.root + b"/"))
+    def _own_paths(self, roots: Roots) -> OwnPaths:
+        return OwnPaths(self._place.root, self._place.cargo_home, roots)
 
     def _earlier(self, unit: FoundUnit) -> list[Unit]:
         """A unit this build found fresh is still what earlier captures kept, if cargo's hash of it is."""
@@ -327,7 +325,7 @@ class Capture:
 
     def _run_files(self, base: bytes, roots: Roots) -> tuple[list[UnitFile] | None, bool]:
         """The files of a run; whether one of them holds a path of this checkout that cargo does not replace."""
-        own_out = base + b"/out"
+        own_out, paths = base + b"/out", self._own_paths(roots)
         files: list[UnitFile] = []
         staged: list[Staged] = []
         is_tied = False
@@ -345,12 +343,12 @@ class Capture:
                 # cargo itself puts the new OUT_DIR in place of the old one in `output` (by `root-output`).
                 text = content.replace(own_out, b"") if not path.startswith(own_out + b"/") else content
                 if path.endswith(b".d"):
-                    text, is_template = _dep_info(content, roots)
+                    text, is_template = paths.list_for_make(content)
                     content = text
-                is_tied |= self._holds_path(text, roots)
+                is_tied |= paths.show_in(text)
                 digest = b""
             else:
-                item = self._store.stage(path, share=False, needles=roots.needles())
+                item = self._store.stage(path, share=False, needles=paths.needles())
                 staged.append(item)
                 is_tied |= bool(item.found)
                 digest = item.digest
@@ -427,16 +425,6 @@ class Capture:
 def _is_of_machine(native: tuple[bytes, bytes]) -> bool:
     name, _ = native
     return name.startswith(_OF_MACHINE) or is_package(name)
-
-
-def _dep_info(content: bytes, roots: Roots) -> tuple[bytes, bool]:
-    """What a compiler listed for make, which a probe of a build script leaves behind: with placeholders for paths."""
-    try:
-        template = depinfo.template(content, roots.pairs())
-        is_whole = template != content and depinfo.fill(template, roots.pairs()) == content
-    except depinfo.DepInfoError:
-        return content, False
-    return (template, True) if is_whole else (content, False)
 
 
 def tie_of(target_dir: bytes, root: bytes) -> bytes:

@@ -7,14 +7,14 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kache.cargo import fingerprints
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
-from kache.compilers.rustc.roots import TARGET_TAG, Root, Roots
+from kache.compilers.rustc.roots import TARGET_TAG, Roots
 from kache.core.digest import Digest, hash_bytes
 from kache.core.entry import Artifact, Role
 from kache.core.outcome import Reason
@@ -23,6 +23,7 @@ from kache.engine.warm_start.copies_ahead import CopiesAhead
 from kache.engine.warm_start.declared import newest_ns
 from kache.engine.warm_start.inputs import Checkout, Inputs
 from kache.engine.warm_start.lock import locked
+from kache.engine.warm_start.places import roots_of
 from kache.engine.warm_start.present import Present, needed_in
 from kache.engine.warm_start.script_runs import told, told_by
 from kache.engine.warm_start.traces import Trace
@@ -391,41 +392,6 @@ def in_order(units: Sequence[Unit]) -> Iterator[Unit]:
 
     for fingerprint in versions:
         yield from visit(fingerprint)
-
-
-def is_virgin(target_dir: bytes) -> bool:
-    """Whether cargo has never built here: it then probes the compiler, and nothing can be overwritten."""
-    return not os.path.exists(target_dir + b"/.rustc_info.json")
-
-
-def cargo_home_of(env: Mapping[bytes, bytes]) -> bytes:
-    """CARGO_HOME, or where cargo puts it."""
-    return (env.get(b"CARGO_HOME") or env.get(b"HOME", b"").rstrip(b"/") + b"/.cargo").rstrip(b"/")
-
-
-def roots_of(checkout: Checkout, target_dir: bytes) -> Roots:
-    """The roots of a workspace member, as `kache.compilers.rustc.roots.discover` finds them when it is compiled.
-
-    Args:
-        checkout: where.
-        target_dir: the tagged directory nearest above the outputs.
-    """
-    env, workspace, sysroot = checkout.env, checkout.workspace, checkout.sysroot
-    home = env.get(b"HOME", b"").rstrip(b"/")
-    named = (
-        (b"<target>", target_dir),
-        (b"<cargo-home>", cargo_home_of(env)),
-        (b"<cwd>", workspace),
-        (b"<sysroot>", sysroot),
-    )
-    remapped = {
-        b"<target>": b"/proc/self/cwd/target",
-        b"<cargo-home>": b"/cargo",
-        b"<cwd>": b"/proc/self/cwd",
-    }
-    roots = [Root(name, path, remapped.get(name, b"")) for name, path in (*named, (b"<home>", home)) if len(path) > 1]
-    unique = {root.path: root for root in reversed(roots)}
-    return Roots(tuple(sorted(unique.values(), key=lambda root: -len(root.path))), workspace)
 
 
 def _filled(file: UnitFile, roots: Roots) -> bytes:

@@ -16,7 +16,8 @@ from kache.core.digest import Digest, hash_bytes, hash_parts
 from kache.core.unit import SharedSet, Unit, UnitSet
 from kache.engine.transfer import policy
 from kache.engine.warm_start import host, kept
-from kache.engine.warm_start.place import cargo_home_of, in_order
+from kache.engine.warm_start.place import in_order
+from kache.engine.warm_start.places import cargo_home_of
 from kache.engine.warm_start.portable import Machine, portable
 from kache.store.local import LocalStore
 

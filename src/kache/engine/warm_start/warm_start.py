@@ -26,7 +26,8 @@ from kache.engine.warm_start.capture import Capture, Place
 from kache.engine.warm_start.copies_ahead import CopiesAhead
 from kache.engine.warm_start.inputs import Checkout
 from kache.engine.warm_start.lock import locked
-from kache.engine.warm_start.place import Placed, Placer, cargo_home_of, in_order, is_virgin
+from kache.engine.warm_start.place import Placed, Placer, in_order
+from kache.engine.warm_start.places import cargo_home_of, has_room, is_virgin
 from kache.engine.warm_start.traces import Trace, Traces
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
@@ -124,7 +125,11 @@ class WarmStart:
         found, env = known.workspace, known.env
         self._seeded.append(build.id)
         by_profile = self._wanted(found, known.intent, toolchain.identity)
+        size = sum(file.size for units in by_profile.values() for unit in units for file in unit.files)
         if not by_profile:
+            return None
+        if not has_room(found.target_dir, size):
+            log.warning("warm start of %s: too little room for %d bytes", os.fsdecode(found.root), size)
             return None
         checkout = Checkout(
             workspace=found.root,
