@@ -31,6 +31,12 @@ _CLIENT = "Error performing GET http://h/b/o in 1.3ms - Server returned non-2xx 
             True,
             "sign in again",
         ),
+        (
+            _CLIENT + "403 Forbidden: <Error><Code>Not\x1b]0;x\x07You</Code><Message>\x1b[2Jgone</Message></Error>",
+            "the server answered 403, Not ]0;x You: [2Jgone",
+            True,
+            "",
+        ),
         (_CLIENT + "503 Service Unavailable: ", "the server answered 503", False, ""),
         ("error sending request\nconnection refused", "error sending request", False, ""),
         ("", "", False, ""),

@@ -52,7 +52,8 @@ def is_denied(text: str) -> bool:
 
 def reason(text: str) -> str:
     """One line: status, code and message of the server if it gave them, else how the client begins."""
-    text = text.strip()
+    # Whoever runs the server writes it, and it is shown on terminals.
+    text = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text.strip())
     number, name, message = status(text), code(text), _MESSAGE.search(text)
     if not number and not name:
         return text.partition("\n")[0][:300]

@@ -36,6 +36,8 @@ line of 0.5 MB/s that is after 10 MB."""
 _PART_BYTES = 8 << 20
 _PARTS_AT_ONCE = 1
 _LISTED_AT_ONCE = 1000
+MAX_LISTED = 2_000_000
+"""Names are kept while a remote is looked through, some 200 bytes each, and anybody who may write can add some."""
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 """A 404 that says more than that an object is not there."""
 
@@ -204,11 +206,18 @@ class Backend:
         return True
 
     async def list(self, prefix: str) -> AsyncIterator[Found]:
-        """All objects whose names start with a directory's."""
-        cut, client = len(self._prefix), self._store
+        """All objects whose names start with a directory's.
+
+        Raises:
+            RemoteObjectError: there are more than anybody of ours has put there.
+        """
+        cut, client, count = len(self._prefix), self._store, 0
         try:
             async for batch in obstore.list(client, self._prefix + prefix, chunk_size=_LISTED_AT_ONCE):
                 self.requests += 1
+                count += len(batch)
+                if count > MAX_LISTED:
+                    raise RemoteObjectError(f"{self.place} has more than {MAX_LISTED} objects below {prefix}")
                 for item in batch:
                     yield Found(item["path"][cut:], item["size"], item["last_modified"].timestamp())
         except FileNotFoundError:
