@@ -164,6 +164,7 @@ class PlannerError(KacheError):
     """The planner service does not answer, or not with what it should; plans are made without it."""
 
     code = "planner-failed"
+    next_commands: tuple[str, ...] = ("kache doctor", "kache config get planner")
     default_fix = "look at its log and at `planner` in the configuration; builds go on without it"
 
 
@@ -178,6 +179,7 @@ class PlannerSetupError(KacheError):
     """The planner service is told to do what it cannot, or must not."""
 
     code = "planner-setup"
+    next_commands: tuple[str, ...] = ("kache planner --help",)
     default_fix = "mend it and start it again; see kache planner --help"
 
 
@@ -185,6 +187,7 @@ class PlannerMissingError(KacheError):
     """The planner service needs packages that are not installed."""
 
     code = "planner-missing"
+    next_commands: tuple[str, ...] = ("pip install 'kache[planner]'",)
     default_why = "they are no part of what builds need, so they are an extra"
     default_fix = "install kache[planner], for example: pip install 'kache[planner]'"
 

@@ -6,13 +6,9 @@ import sqlite3
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import msgspec
-
-from kache.core.usage import PlanScore
 from kache.reports.database import Window
 from kache.reports.render.text import human_bytes, human_duration, plural
 
-_decoder = msgspec.msgpack.Decoder(PlanScore)
 _SUMMED = (
     "planned",
     "fetched",
@@ -59,9 +55,17 @@ def collect(connection: sqlite3.Connection, window: Window) -> Plans:
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'plan_scores'").fetchone() is None:
         return found
     condition, values = window.where()
-    for (body,) in connection.execute(f"SELECT body FROM plan_scores WHERE {condition}", values):
+    rows = connection.execute(f"SELECT body FROM plan_scores WHERE {condition}", values).fetchall()
+    if not rows:
+        return found
+    import msgspec  # 16 ms that only those with plans pay
+
+    from kache.core.usage import PlanScore
+
+    decoder = msgspec.msgpack.Decoder(PlanScore)
+    for (body,) in rows:
         try:
-            score = _decoder.decode(body)
+            score = decoder.decode(body)
         except msgspec.MsgspecError:
             continue
         found.plans += 1
