@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from tools.servers import ServersError, installed
 
@@ -49,3 +51,15 @@ def test_workflows_pass_actionlint() -> None:
 def test_scripts_pass_shellcheck(script: Path) -> None:
     done = subprocess.run(["shellcheck", "--exclude=SC2086", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_page_has_every_input_of_the_action_with_its_default() -> None:
+    page = (ROOT / "docs" / "how-to" / "ci.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|(.*?)\|", page, re.MULTILINE))
+    inputs = YAML(typ="safe").load((ROOT / "action" / "action.yml").read_text())["inputs"]
+    assert set(inputs) <= set(rows)
+    told = {name: rows[name].strip(" `") for name in inputs if not str(inputs[name]["default"]).startswith("${{")}
+    assert told == {name: str(inputs[name]["default"]) for name in told}
+    of_save = YAML(typ="safe").load((ROOT / "action" / "save" / "action.yml").read_text())["inputs"]
+    shared = {name: inputs[name]["default"] for name in of_save}
+    assert {name: of_save[name]["default"] for name in of_save} == shared, "the same words mean the same in both"
