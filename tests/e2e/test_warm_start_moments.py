@@ -241,3 +241,19 @@ def test_a_workspace_that_a_packages_script_finds_is_the_one_it_runs_in(still_bo
         checkout.build()
         assert name in checkout.program("prog")
     assert "build-script-run" in placed(checkout.clean(), "build")
+
+
+def test_what_a_script_wrote_into_its_own_package_is_there_when_that_is_unpacked_anew(still_box: Sandbox) -> None:
+    """Guards packages whose script generates a source beside the others, in a CARGO_HOME that is new."""
+    script = """fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    std::fs::write("src/made.rs", "pub const MADE: u8 = 7;").unwrap();
+}
+"""
+    source = "mod made;\npub use made::MADE;\n"
+    files = below_a_package(still_box, script, source, user='println!("{}", depx::MADE);')
+    checkout = still_box.checkout("a", files)
+    for _ in range(2):
+        checkout.clean().build()
+        assert checkout.program("prog") == "7\n"
+        shutil.rmtree(still_box.cargo_home / "registry" / "src")

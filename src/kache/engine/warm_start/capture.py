@@ -19,7 +19,7 @@ from kache.engine.warm_start.declared import changed_ns, content_of, tree
 from kache.engine.warm_start.host import steering
 from kache.engine.warm_start.own_paths import OwnPaths
 from kache.engine.warm_start.script_runs import links_outside, told_by
-from kache.engine.warm_start.strays import first_stray
+from kache.engine.warm_start.strays import first_stray, wrote_into
 from kache.engine.warm_start.traces import Trace, unhashed
 from kache.errors import StoreError
 from kache.store.local import LocalStore, Staged
@@ -294,7 +294,9 @@ class Capture:
             asked_by=(self._place.intent,),
             runs=self._runs_below(unit),
             steering=self._place.steering,
-            is_open=self._is_steered or self._may_have_written_elsewhere(),
+            is_open=self._is_steered
+            or self._may_have_written_elsewhere()
+            or (not is_path and wrote_into(trace.package)),
         )
 
     def _may_have_written_elsewhere(self) -> bool:

@@ -1,4 +1,4 @@
-"""What neither cargo nor rustc put below a target directory: a build script that is not run again would not make it.
+"""What neither cargo nor rustc put into a target directory or a package: a script that is not run would not make it.
 
 Which script made it is not known: a date tells the last change alone, and one that finds its file there writes nothing.
 So a single one keeps the runs of the build from being kept.
@@ -22,6 +22,8 @@ _OF_TARGET = frozenset(
 _OF_PROFILE = frozenset({b".fingerprint", b"build", b"deps", b"examples", b"incremental"})
 _LOCKS = frozenset({b".cargo-lock", b".cargo-build-lock", b".cargo-artifact-lock"})
 _OF_RUN = frozenset({b"out", b"output", b"root-output", b"stderr", b"invoked.timestamp"})
+_UNPACKED = b".cargo-ok"
+_MAX_FOLDERS = 2_000
 _OWN = b"kache.out"
 """Where the states of edited units are made."""
 
@@ -34,6 +36,28 @@ def first_stray(target_dir: bytes, outputs: Set[bytes]) -> bytes | None:
         outputs: names of what compiles made, as far as known: a cdylib's has no hash in it.
     """
     return next(_strays(target_dir, outputs, is_top=True), None)
+
+
+def wrote_into(package: bytes) -> bool:
+    """Whether something was written into a registry or git package after cargo had unpacked it, or nobody can tell.
+
+    Args:
+        package: its directory. cargo writes `.cargo-ok` there, or above it, when all is unpacked.
+    """
+    top = package
+    while not os.path.isfile(top + b"/" + _UNPACKED):
+        top, below = os.path.dirname(top), top
+        if top == below:
+            return True
+    unpacked_ns = os.stat(top + b"/" + _UNPACKED).st_mtime_ns
+    for at, (folder, folders, names) in enumerate(os.walk(package)):
+        if at > _MAX_FOLDERS:
+            return True
+        if b".git" in folders:
+            folders.remove(b".git")
+        if any(os.lstat(os.path.join(folder, name)).st_mtime_ns > unpacked_ns for name in names):
+            return True
+    return False
 
 
 def _strays(directory: bytes, outputs: Set[bytes], *, is_top: bool) -> Iterator[bytes]:
