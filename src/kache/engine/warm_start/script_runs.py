@@ -33,9 +33,11 @@ def told_by(profile: bytes, run: FoundUnit, digests: FileDigests) -> bytes:
 def told(output: bytes, own_out: bytes, left: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
     """The same of the run's `output` and `root-output`, and of the files in OUT_DIR, path there and digest. Pure.
 
-    Lists for make count for nobody, and have paths in them.
+    Of the output the lines for cargo count: the others do not travel between machines. Lists for make count for nobody,
+    and have paths in them.
     """
-    parts = [output.replace(own_out, b"<out>") if own_out else output]
+    lines = b"\n".join(_TOLD.findall(output))
+    parts = [lines.replace(own_out, b"<out>") if own_out else lines]
     for name, digest in sorted(left):
         parts += [] if name.endswith(b".d") else [name, digest]
     return hash_parts(parts)
