@@ -11,6 +11,7 @@ import pytest
 
 from kache.remote import compression
 from kache.remote.trust import MAGIC
+from tests.support import processes
 from tests.support.checkout import Built, Checkout
 from tests.support.machines import Machines, sets_sent, sets_waiting
 from tests.support.projects import Files, alone, chain, everything, manifest
@@ -188,6 +189,7 @@ def test_sync_sends_sets_as_well(machines: Machines) -> None:
     aside = directory.with_name("aside")
     directory.rename(aside)  # the share is not mounted
     writer.checkout("a", chain()).build()
+    processes.until(lambda: sets_waiting(writer) == 1, limit_s=60, what="the set waits for its upload")
     writer.stop()
     assert sets_waiting(writer) == 1
     aside.rename(directory)
