@@ -95,6 +95,7 @@ def collect(connection: sqlite3.Connection | None, window: Window | None = None)
             found.put_requests += requests
             found.sent_bytes += size
     found.waiting = int(connection.execute(_WAITING).fetchone()[0])
+    found.waiting_sets = int(connection.execute(_WAITING_SETS).fetchone()[0])
     _uses(connection, condition, values, found)
     return found
 
