@@ -94,4 +94,5 @@ def test_names_with_zero_bytes_and_percent_signs_are_kept(database: Database) ->
     brain, tree = Brain(database), named("odd%s \0?")
     brain.learn(wire.encode_report(tree.record()))
     question = wire.encode_question(PlanRequest(tree.today, Changes()), Budget())
-    assert len(wire.decode_answer(brain.answer(question)).units) == 4
+    planned = {unit.key for unit in wire.decode_answer(brain.answer(question)).units}
+    assert planned >= {tree.key(name) for name in tree.crates}

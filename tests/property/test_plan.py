@@ -90,7 +90,7 @@ def test_a_plan_stays_within_its_budget_and_names_only_what_was_built(
 @given(histories, requests)
 def test_what_has_changed_is_never_planned(history: list[BuildRecord], request: PlanRequest) -> None:
     known = Knowledge(history)
-    states = state_of_all(known.units, request.changes)
+    states = state_of_all(known, request.changes)
     for unit in plan(request, known, tariff=Tariff(request_s=0)).units:
         assert states[unit.key] is not False
         assert request.changes.of(known.units[unit.key].use) is not False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kache.core.digest import Digest
 from kache.core.usage import HOST_KINDS, UnitUse
-from kache.planner.knowledge import KnownUnit
+from kache.planner.knowledge import Knowledge, KnownUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +31,24 @@ class Changes:
         return None if self.packages is None else use.origin in self.packages
 
 
-def state_of_all(units: Mapping[Digest, KnownUnit], changes: Changes) -> dict[Digest, bool | None]:
+def state_of_all(knowledge: Knowledge, changes: Changes) -> dict[Digest, bool | None]:
     """For each unit: True if it and all below it are as they were, False if something is not, None if unknown.
 
-    Without recursion, since a chain may be long. Records that go round in circles are somebody's lie: False.
+    Records that go round in circles are somebody's lie: False.
     """
+    units = knowledge.units
     found: dict[Digest, bool | None] = {}
-    under_way: set[Digest] = set()
-    for start in units:
-        stack = [start]
-        while stack:
-            key = stack[-1]
-            if key in found:
-                stack.pop()
-                continue
-            below = [other for other in units[key].waits if other in units]
-            open_ = [other for other in below if other not in found]
-            if open_ and key not in under_way:
-                under_way.add(key)
-                stack.extend(open_)
-                continue
-            stack.pop()
-            under_way.discard(key)
-            found[key] = _joined([changes.of(units[key].use), *(found.get(other, False) for other in below)])
+    for key in knowledge.order:
+        unit = units[key]
+        state = changes.of(unit.use)
+        if state is not False:
+            for other in unit.waits:
+                below = found.get(other, False) if other in units else state
+                if below is False:
+                    state = False
+                    break
+                state = state if below else None
+        found[key] = state
     return found
 
 
@@ -67,9 +62,3 @@ def host_units(units: Mapping[Digest, KnownUnit]) -> set[Digest]:
             found.add(key)
             stack.extend(units[key].waits)
     return found
-
-
-def _joined(states: list[bool | None]) -> bool | None:
-    if False in states:
-        return False
-    return None if None in states else True

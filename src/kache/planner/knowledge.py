@@ -67,14 +67,23 @@ class Knowledge:
         self.units: dict[Digest, KnownUnit] = {}
         self.records: dict[int, KnownRecord] = {}
         self._number = 0
+        self._order: list[Digest] | None = None
         for record in records:
             self.add(record)
 
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def order(self) -> list[Digest]:
+        """All units, each behind those it waits for; of those that wait in a circle some come first."""
+        if self._order is None:
+            self._order = _below_first(self.units)
+        return self._order
+
     def add(self, record: BuildRecord) -> None:
         """Add one; the same build made again counts as the newest."""
+        self._order = None
         known = next((each for each in self.records.values() if each.id == record.id), None)
         if known is not None:
             self._forget(known)
@@ -107,6 +116,24 @@ class Knowledge:
             self.units[key].mask &= rest
             if not self.units[key].mask:
                 del self.units[key]
+
+
+def _below_first(units: dict[Digest, KnownUnit]) -> list[Digest]:
+    """Without recursion, since a chain may be long."""
+    done: dict[Digest, None] = {}
+    under_way: set[Digest] = set()
+    for start in units:
+        stack = [start]
+        while stack:
+            key = stack[-1]
+            open_ = [] if key in done else [other for other in units[key].waits if other in units and other not in done]
+            if open_ and key not in under_way:
+                under_way.add(key)
+                stack.extend(open_)
+                continue
+            stack.pop()
+            done.setdefault(key)
+    return list(done)
 
 
 def shape_of(intent: Intent, *, is_whole: bool) -> Shape:

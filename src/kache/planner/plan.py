@@ -280,7 +280,7 @@ class _Chances:
         self._weights = weights
         self._knowledge = knowledge
         self._intent = request.intent
-        self._states = state_of_all(knowledge.units, request.changes)
+        self._states = state_of_all(knowledge, request.changes)
         self._sums: dict[int, float] = {}
         self._best: dict[int, tuple[float, PlanReason]] = {}
         self._all = _mask(weights)

@@ -26,7 +26,9 @@ async def run(server: Server, interval_s: float = 0.25) -> None:
 async def once(server: Server) -> None:
     """Make records of the builds that have ended."""
     for build in server.engine.learning.builds():
-        if not is_over(build) or server.engine.pending:
+        # A launcher that has ended may have told of its compile, and nobody has read it yet.
+        under_way = {str(each["build"]) for each in server.engine.running()}
+        if not is_over(build) or server.engine.pending or build in under_way:
             continue
         try:
             record = await server.in_thread(server.engine.learning.finish, build, server.prefetches.score)
