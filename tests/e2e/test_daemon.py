@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -85,6 +86,18 @@ def test_idle_it_exits_and_the_next_compile_starts_another(box: Sandbox) -> None
     assert not box.socket.exists()
     box.checkout("second", lib()).build().expect(hits=1, misses=0)
     assert box.daemon() != pid
+
+
+def test_without_its_cache_dir_it_ends_and_leaves_the_next_one_alone(box: Sandbox) -> None:
+    """Guards `rm -rf` of the cache: the daemon of what is gone neither stays nor takes its follower's socket away."""
+    box.checkout("a", hello()).build()
+    first = box.daemon()
+    shutil.rmtree(box.cache_dir)
+    box.checkout("b", hello()).build().expect(misses=2)
+    processes.until(lambda: not processes.runs(first), what="the daemon of what is gone ended")
+    second = box.daemon()
+    box.checkout("c", hello()).build().expect(hits=2, misses=0)
+    assert box.daemon() == second
 
 
 def test_stop_lets_compiles_under_way_finish_and_be_recorded(box: Sandbox) -> None:

@@ -55,7 +55,7 @@ def test_different_edits_of_one_crate_do_not_wait_for_each_other(box: Sandbox, e
     watched = Slow(box)
     files = slow(1.5, "mod inner;") | {"slow/src/inner.rs": ""}
     box.checkout("zero", files).build()
-    watched.log.unlink()
+    watched.forget()
     checkouts = [
         box.checkout(name, files | {edited: files[edited] + f"pub fn {name}() {{}}\n"}) for name in ("one", "other")
     ]

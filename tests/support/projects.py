@@ -155,7 +155,7 @@ def warns() -> Files:
 def slow(seconds: float, text: str = "") -> Files:
     """A library, `slow`, whose compile takes a while: a macro of its own crate, `sleeper`, sleeps inside of rustc.
 
-    The macro notes `start <pid>` and `end <pid>` in the file named by SLOW_LOG, so that compiles can be counted, waited
+    The macro says `start <pid>` and `end <pid>` to the pipe named by SLOW_LOG, so that compiles can be counted, waited
     for and killed. rustc has written its dep-info by then.
     """
     macro = f"""use proc_macro::TokenStream;

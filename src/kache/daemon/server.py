@@ -228,13 +228,15 @@ def run(config: Config) -> bool:
         return False
     store = LocalStore.open(config.cache_dir)
     listener = _listen(config.socket_path)
+    own = config.socket_path.stat().st_ino
     try:
         return _run_loop(config, store, listener)
     finally:
         store.close()
         listener.close()
         with contextlib.suppress(OSError):
-            config.socket_path.unlink()
+            if config.socket_path.stat().st_ino == own:  # else the next daemon's, of a cache dir that was made anew
+                config.socket_path.unlink()
         os.close(lock)
 
 

@@ -1,4 +1,4 @@
-"""Start anew when the code on disk, the user's configuration or the store is no longer what runs."""
+"""Start anew when the code on disk, the configuration or the store is no longer what runs; end without a cache dir."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ async def run(server: Server, interval_s: float = 2.0, busy_s: float = 10.0) -> 
     """Compare every `interval_s` seconds, while rustc runs every `busy_s`; restart in a quiet moment."""
     files = watched()
     before = fingerprint(files)
+    cache_dir = os.open(server.config.cache_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     compared_at = time.monotonic()
     while True:
         await beat(interval_s)
         if server.engine.in_flight and time.monotonic() - compared_at < busy_s:
             continue
         compared_at = time.monotonic()
+        if os.fstat(cache_dir).st_nlink == 0:
+            log.info("the cache dir is gone: nobody will ask any more")
+            server.stop()
+            return
         if server.engine.broken or fingerprint(files) != before:
             await asyncio.sleep(interval_s / 2)  # an installer at work: let it finish
             while server.engine.in_flight:
