@@ -232,7 +232,9 @@ class Backend:
         try:
             await obstore.delete_async(client, [self._prefix + name for name in names])
         except FileNotFoundError:
-            return
+            # A directory's client stops at the first one that is not there, whatever it has removed by then.
+            for name in names if len(names) > 1 else ():
+                await self.delete([name])
         except (exceptions.BaseError, OSError) as error:
             raise self._known(error, "cannot delete") from error
 
