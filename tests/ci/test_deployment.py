@@ -48,6 +48,8 @@ def program(name: str) -> Path:
     try:
         return installed(name)
     except ServersError as error:
+        if "KACHE_NO_SERVERS" not in os.environ:
+            raise
         pytest.skip(str(error))
 
 

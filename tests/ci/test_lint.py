@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -41,6 +42,8 @@ def test_workflows_pass_actionlint() -> None:
     try:
         actionlint = installed("actionlint")
     except ServersError as error:
+        if "KACHE_NO_SERVERS" not in os.environ:
+            raise
         pytest.skip(str(error))
     done = subprocess.run([actionlint, *workflows], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

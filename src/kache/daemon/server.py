@@ -36,7 +36,7 @@ from kache.daemon.services import (
 )
 from kache.daemon.transfers import Transfers
 from kache.daemon.watching import Watching
-from kache.engine.builds import Build
+from kache.engine.builds import Build, is_over
 from kache.engine.engine import Engine
 from kache.engine.requests import Announcement
 from kache.engine.single_flight import SingleFlight
@@ -92,6 +92,14 @@ class Server:
     def touched(self) -> None:
         """A frame came: not idle."""
         self.last_touch = time.monotonic()
+
+    def is_done_with(self, build: str) -> bool:
+        """Whether a build has ended and all that its compiles left is stored.
+
+        A launcher that has ended may have told of its compile, and nobody has read it yet.
+        """
+        under_way = (str(each["build"]) for each in self.engine.running())
+        return is_over(build) and not self.engine.pending and build not in under_way
 
     async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         """Run blocking work beside the loop."""

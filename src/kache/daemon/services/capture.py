@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from kache.daemon.heartbeat import beat
-from kache.engine.builds import is_over
 from kache.errors import StoreError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ async def once(server: Server) -> None:
 
 async def _all(server: Server) -> None:
     for build in server.engine.traces.builds():
-        if not is_over(build) or server.engine.pending:
+        if not server.is_done_with(build):
             continue
         try:
             count = await server.in_thread(server.engine.warm_start.capture, build)

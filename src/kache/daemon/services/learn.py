@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from kache.daemon.heartbeat import beat
-from kache.engine.builds import is_over
 from kache.errors import StoreError
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ async def run(server: Server, interval_s: float = 0.25) -> None:
 async def once(server: Server) -> None:
     """Make records of the builds that have ended."""
     for build in server.engine.learning.builds():
-        # A launcher that has ended may have told of its compile, and nobody has read it yet.
-        under_way = {str(each["build"]) for each in server.engine.running()}
-        if not is_over(build) or server.engine.pending or build in under_way:
+        if not server.is_done_with(build):
             continue
         try:
             record = await server.in_thread(server.engine.learning.finish, build, server.prefetches.score)
