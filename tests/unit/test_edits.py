@@ -10,7 +10,7 @@ import pytest
 
 from kache.config.load import load
 from kache.core.outcome import Reason
-from kache.engine.edits import Edit
+from kache.engine.edits import SCRATCH, Edit
 from kache.ipc.protocol import Done
 
 
@@ -62,7 +62,8 @@ def test_the_default_depends_on_the_platform(monkeypatch: pytest.MonkeyPatch, pl
     assert load({"HOME": "/nowhere", "KACHE_INCREMENTAL": "on"}, None).problems
 
 
-def test_a_directory_left_behind_never_becomes_a_link(state: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["a link to where state is made", "a directory"])
+def test_what_was_left_behind_never_becomes_another_link(state: Path, tmp_path: Path, left: str) -> None:
     """Guards against a compile whose daemon was killed: it writes where its name leads."""
     out, out_dir = tmp_path / "kache.out" / "a-0123", tmp_path / "deps"
     out_dir.mkdir()
@@ -72,10 +73,13 @@ def test_a_directory_left_behind_never_becomes_a_link(state: Path, tmp_path: Pat
     assert out.is_symlink()
     assert out.samefile(out_dir)
     out.unlink()
-    out.mkdir()
+    if left == "a directory":
+        out.mkdir()
+    else:
+        out.symlink_to(tmp_path / SCRATCH / "7-0" / "out")
     other = edit.with_linked_out(bytes(out_dir))
     assert other.out == bytes(out) + b"-1"
-    assert not out.is_symlink()
+    assert not out.exists() or not out.samefile(out_dir)
     assert edit.with_linked_out(bytes(out_dir)).out == other.out
 
 

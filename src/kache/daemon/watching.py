@@ -41,7 +41,7 @@ class Watching:
         """Tell one the state now, and what happens from now on."""
         watcher.tell(self._message(()))
         self._watchers.add(watcher)
-        self._server.engine.listener = self._heard
+        self._server.engine.events.listener = self._heard
         if self._task is None:
             self._task = self._server.loop.create_task(self._run())
 
@@ -54,7 +54,7 @@ class Watching:
 
     def close(self) -> None:
         """Tell nobody any more."""
-        self._server.engine.listener = None
+        self._server.engine.events.listener = None
         self._watchers.clear()
         self._events.clear()
         if self._task is not None:

@@ -2,11 +2,16 @@
 
 A first edit is compiled once more, incrementally, at the lowest priority and with outputs that nobody sees. It is given
 up as soon as the unit is edited again. docs/decisions/0014-state-made-in-between.md says why this is worth a compile.
+
+All that compile writes is below the cache dir, and the finished state moves into the target directory at once: whoever
+deletes or moves that directory meanwhile finds nothing coming to life in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import logging
 import os
 import shutil
@@ -14,12 +19,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kache.engine.builds import is_compiling
 from kache.engine.decisions import Missed
-from kache.engine.edits import Edit
+from kache.engine.edits import SCRATCH, Edit
 from kache.engine.requests import environment_afterwards
 from kache.ipc.protocol import Request
 from kache.util import processes
@@ -30,8 +35,7 @@ _MAX_BUILDS = 32
 _LIMIT_S = 900.0
 _NICE = 19
 _END_S = 0.2
-_LEVELS = 3
-"""`incremental`, the profile and the target directory."""
+_OUT, _STATE = b"/out", b"/state"
 
 log = logging.getLogger("kache")
 
@@ -53,22 +57,29 @@ class _Running:
         wanted: what it makes.
         process: rustc, first of a process group of its own.
         since: when it began, on the monotonic clock.
-        above: the directories it writes below, the innermost first, with their inodes then.
+        scratch: the directory it writes to.
+        inode: of the directory for the unit's state.
     """
 
     wanted: Wanted
     process: subprocess.Popen[bytes]
     since: float
-    above: tuple[tuple[bytes, int], ...]
+    scratch: bytes
+    inode: int
 
 
 class EditStates:
     """What is to be made, by build, and the one compile that makes some.
 
     `note` may come from any thread, everything else from the daemon's loop.
+
+    Args:
+        cache_dir: where compiles write until they are done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cache_dir: Path) -> None:
+        self._scratch = os.fsencode(cache_dir / SCRATCH)
+        self._numbers = itertools.count()
         self._builds: dict[str, dict[bytes, Wanted]] = {}
         self._lock = threading.Lock()
         self._running: _Running | None = None
@@ -116,8 +127,8 @@ class EditStates:
     def stop(self) -> None:
         """End the compile under way."""
         running, self._running = self._running, None
-        if running is not None and _end_group(running.process):
-            shutil.rmtree(running.wanted.edit.out, ignore_errors=True)
+        if running is not None:
+            _clear(running, is_gone=_end_group(running.process))
 
     def _next(self) -> Wanted | None:
         with self._lock:
@@ -138,10 +149,16 @@ class EditStates:
 
     def _begin(self, wanted: Wanted) -> None:
         edit, request = wanted.edit, wanted.request
+        _sweep(self._scratch)
+        scratch = b"%b/%d-%d" % (self._scratch, os.getpid(), next(self._numbers))
         try:
-            os.makedirs(edit.out)  # fails if there is anything: what it is used for is not known
+            inode = os.stat(edit.state).st_ino  # before anything is made: a target directory that is gone stays away
+            os.makedirs(scratch + _OUT)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(os.path.dirname(edit.out))
+            os.symlink(scratch + _OUT, edit.out)  # fails if there is anything: what it is used for is not known
             process = processes.start(
-                edit.incremental_argv(wanted.missed),
+                replace(edit, state=scratch + _STATE).incremental_argv(wanted.missed),
                 cwd=request.cwd,
                 env=environment_afterwards(request),
                 umask=request.umask,
@@ -152,28 +169,69 @@ class EditStates:
             )
         except OSError as error:
             log.info("cannot make incremental state of %s: %s", wanted.missed.call.crate_name, error)
-            with contextlib.suppress(OSError):
-                os.rmdir(edit.out)
+            _unlink(edit.out, scratch)
+            shutil.rmtree(scratch, ignore_errors=True)
             return
-        self._running = _Running(wanted, process, time.monotonic(), _directories_above(edit))
+        self._running = _Running(wanted, process, time.monotonic(), scratch, inode)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
 
     def _ended(self, running: _Running, *, is_gone: bool) -> None:
-        edit, call, status = running.wanted.edit, running.wanted.missed.call, running.process.returncode
-        log.debug("incremental state of %s: %s", call.crate_name, status)
-        if is_gone:
-            shutil.rmtree(edit.out, ignore_errors=True)
-        if not os.path.isdir(
-            call.out_dir
-        ):  # the target directory was deleted meanwhile, and rustc made parts of it again
-            shutil.rmtree(edit.state, ignore_errors=True)
-            _remove_empty(running.above)
-        elif status:
-            # What is left may be half of something; the next edit makes state as if this had never been.
-            shutil.rmtree(edit.state, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                os.mkdir(edit.state)
+        edit, status = running.wanted.edit, running.process.returncode
+        log.debug("incremental state of %s: %s", running.wanted.missed.call.crate_name, status)
+        if status == 0:  # else it may be half of something, and the next edit makes state as if this had never been
+            try:
+                _move_in(running.scratch + _STATE, edit.state, running.inode)
+            except OSError as error:
+                log.info("cannot keep incremental state %s: %s", os.fsdecode(edit.state), error)
+        _clear(running, is_gone=is_gone)
+
+
+def _move_in(made: bytes, state: bytes, inode: int) -> None:
+    """Put finished state into the empty directory that waits for it.
+
+    Raises:
+        OSError: it is not there any more, or not empty.
+    """
+    if os.stat(state).st_ino != inode:
+        raise FileNotFoundError(errno.ENOENT, "the target directory was deleted meanwhile")
+    try:
+        os.rename(made, state)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = state + b".new"
+        try:
+            shutil.copytree(os.fsdecode(made), os.fsdecode(copy))
+            os.rename(copy, state)
+        except shutil.Error as several:
+            raise OSError(errno.EIO, str(several)) from several
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
+
+
+def _clear(running: _Running, *, is_gone: bool) -> None:
+    """Remove what a compile wrote, and the link that leads there.
+
+    The link of a process that may live on stays: whatever got its name would be written to.
+    """
+    if is_gone:
+        _unlink(running.wanted.edit.out, running.scratch)
+    shutil.rmtree(running.scratch, ignore_errors=True)
+
+
+def _unlink(out: bytes, scratch: bytes) -> None:
+    with contextlib.suppress(OSError):
+        if os.readlink(out) == scratch + _OUT:
+            os.unlink(out)
+
+
+def _sweep(directory: bytes) -> None:
+    """Remove what a daemon that was killed has left: one serves a cache dir."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            if not name.startswith(b"%d-" % os.getpid()):
+                shutil.rmtree(directory + b"/" + name, ignore_errors=True)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> bool:
@@ -191,27 +249,3 @@ def _end_group(process: subprocess.Popen[bytes]) -> bool:
     except OSError as error:  # one of them is another user's
         log.info("cannot end process group %d: %s", process.pid, error)
     return False
-
-
-def _directories_above(edit: Edit) -> tuple[tuple[bytes, int], ...]:
-    """Those above state and out dir, up to the target directory."""
-    directories = [os.path.dirname(edit.out), os.path.dirname(edit.state)]
-    for _ in range(_LEVELS):
-        directories.append(os.path.dirname(directories[-1]))
-    return tuple((directory, _inode(directory)) for directory in directories)
-
-
-def _remove_empty(above: Iterable[tuple[bytes, int]]) -> None:
-    """Remove what was deleted and has been made again; a directory that is still the same one is somebody's."""
-    for directory, before in above:
-        if before and _inode(directory) == before:
-            continue
-        with contextlib.suppress(OSError):
-            os.rmdir(directory)
-
-
-def _inode(directory: bytes) -> int:
-    try:
-        return os.stat(directory).st_ino
-    except OSError:
-        return 0

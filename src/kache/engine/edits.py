@@ -7,7 +7,7 @@ every further edit goes incremental. The state itself is made while nobody build
 edit. docs/decisions/0009-adaptive-incremental.md and 0014 have the figures.
 
 State is of use only to a compile whose out dir has the same name. So all that make or use it are given one of its own:
-a link to the out dir, or while state is made a directory.
+a link to the out dir, or while state is made to a directory below the cache dir.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ STATE_DIR = b"kache"
 """Below the directory of `-C incremental`. cargo and rustc look at names they know there, and this is none."""
 OUT_DIR = b"kache.out"
 """Beside it: the name of each unit's out dir."""
+SCRATCH = "edit-states"
+"""In the cache dir: where state is made."""
 ICE_EXIT = 101
 _INTERRUPTIONS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM})
 """Somebody else's wish: rustc leaves the last finished session as it was."""
@@ -72,13 +74,13 @@ class Edit:
     def with_linked_out(self, out_dir: bytes) -> Edit:
         """The same with a name that means the out dir, whatever it meant before (in a copied checkout, another one's).
 
-        A directory at the name was made for a compile that may still live (its daemon was killed): it never becomes a
-        link, or that compile would write into the out dir. Then another name is taken, under which the state is of
-        little use, and at last the out dir's own.
+        A link to where state is made was for a compile that may still live (its daemon was killed): it is left alone,
+        or that compile would write into the out dir. Then another name is taken, under which the state is of little
+        use, and at last the out dir's own.
         """
         for number in range(_NAMES):
             out = self.out + (b"-%d" % number if number else b"")
-            if os.path.isdir(out) and not os.path.islink(out):
+            if _is_in_use(out):
                 continue
             try:
                 if not (os.path.islink(out) and os.path.exists(out) and os.path.samefile(out, out_dir)):
@@ -163,6 +165,14 @@ def inputs_read(missed: Missed, digests: FileDigests, started_ns: int) -> tuple[
         return maker.finish(info, tied=(), has_diagnostics=False)
     except (OSError, depinfo.DepInfoError, InputChangedError):
         return ()
+
+
+def _is_in_use(out: bytes) -> bool:
+    """Whether a name is not ours to take: a directory, or a link for somebody who makes state."""
+    try:
+        return b"/" + SCRATCH.encode() + b"/" in os.readlink(out)
+    except OSError:
+        return os.path.isdir(out)
 
 
 def _unit(call: Invocation) -> bytes:

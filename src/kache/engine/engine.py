@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from kache.compilers.rustc.outputs import existing_outputs
 from kache.compilers.rustc.toolchain import Toolchain
 from kache.config.load import Config
 from kache.core.digest import Digest
-from kache.core.entry import Entry, Event, FileIdentity, MemoInput
+from kache.core.entry import Entry, FileIdentity, MemoInput
 from kache.core.outcome import Outcome, Reason
 from kache.engine import progress
 from kache.engine.builds import Builds
@@ -33,6 +32,7 @@ from kache.engine.configs import Configs
 from kache.engine.decisions import Asked, Decision, Found, Missed, Passed
 from kache.engine.edit_states import EditStates, Wanted
 from kache.engine.edits import Edits, correct_dep_info, inputs_read
+from kache.engine.events import Events
 from kache.engine.in_place_linkers import InPlaceLinkers
 from kache.engine.kept_toolchains import KeptToolchains
 from kache.engine.lookup import Lookup, trace_of
@@ -64,9 +64,6 @@ class Engine:
         cache_dir: where its clock file is.
         state_dir: where what is known of the machine's toolchains is kept: it outlives a cache, and serves all of them.
         outlives_builds: it is a daemon's, so it sees builds end.
-
-    Attributes:
-        listener: told each event, and None when a compile begins, in whatever thread that happens; None for nobody.
     """
 
     def __init__(self, store: LocalStore, cache_dir: Path, state_dir: Path, *, outlives_builds: bool = True) -> None:
@@ -86,13 +83,11 @@ class Engine:
         self.learning = Learning(store, self._lookup.toolchains, is_on=outlives_builds)
         self._recorder = Recorder(store, self.digests, MacroTraits(self.digests), self._in_place_linkers)
         self._edits = Edits(store)
-        self.edit_states = EditStates()
+        self.edit_states = EditStates(cache_dir)
         self._verification = Verification(cache_dir)
         self._compiles: dict[int, Compile] = {}
         self._next_token = int.from_bytes(os.urandom(7), "little")
-        self._events: list[Event] = []
-        self._events_lock = threading.Lock()
-        self.listener: Callable[[Event | None], None] | None = None
+        self.events = Events(store)
         self._kept_toolchains = KeptToolchains(self._lookup.toolchains, state_dir, cache_dir)
 
     # ---- a call
@@ -242,8 +237,7 @@ class Engine:
             edit = edit.with_linked_out(invocation.out_dir)
             replacements = [*edit.true_name(invocation), *replacements]
         self._compiles[self._next_token] = Compile(call, missed, Moments(started_ns, identities), edit, is_private)
-        if self.listener is not None:
-            self.listener(None)
+        self.events.begun()
         return Run(
             token=self._next_token,
             # What a further edit leaves is put right before cargo looks at it.
@@ -356,11 +350,8 @@ class Engine:
 
     def flush(self) -> None:
         """Write events and what was learnt about files."""
-        with self._events_lock:
-            events, self._events = self._events, []
         try:
-            if events:
-                self.store.add_events(events)
+            self.events.write()
             rows = self.digests.unsaved()
             if rows:
                 self.store.save_file_digests(rows)
@@ -390,30 +381,10 @@ class Engine:
             for each in list(self._compiles.values())
         ]
 
-    @property
-    def has_unwritten(self) -> bool:
-        """Whether `flush` has something to do."""
-        return bool(self._events)
-
     def _add_event(self, call: Call, outcome: Outcome, **known: Any) -> None:
-        """Note how a call ended; `known` are further fields of `Event`."""
-        elapsed_us = int((time.perf_counter() - call.clock) * 1e6)
-        if outcome in (Outcome.MISS, Outcome.PASSTHROUGH):
-            elapsed_us = max(elapsed_us - known.get("compile_ms", 0) * 1000, 0)
-        event = Event(
-            at_ns=call.at_ns,
-            build=call.build.id,
-            build_root=os.fsdecode(call.build.cwd),
-            build_command=call.build.command,
-            outcome=outcome,
-            **{"elapsed_us": elapsed_us, **known},
-        )
-        with self._events_lock:
-            self._events.append(event)
-        if self.listener is not None:
-            self.listener(event)
+        event = self.events.add(call, outcome, **known)
         if progress.is_told(outcome) and self.config(call).progress:
-            progress.tell(call.build.id, outcome, event.crate_name, call.request.env, elapsed_us)
+            progress.tell(call.build.id, outcome, event.crate_name, call.request.env, event.elapsed_us)
 
     def _saved_digest(self, identity: FileIdentity) -> Digest | None:
         try:

@@ -19,7 +19,7 @@ async def run(server: Server, interval_s: float = 0.5, busy_s: float = 5.0) -> N
     written_at = time.monotonic()
     while True:
         await beat(interval_s)
-        if not server.engine.has_unwritten:
+        if not server.engine.events.has_unwritten:
             continue
         if not server.engine.in_flight or time.monotonic() - written_at > busy_s:
             written_at = time.monotonic()
