@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,24 @@ def test_state_is_there_before_the_second_edit(daemon_box: Sandbox) -> None:
     assert "kache.out" not in ours.stdout + ours.stderr
     checkout.fresh()
     assert ours.json == checkout.plain(*words).json
+
+
+def test_state_comes_to_a_target_on_another_filesystem(daemon_box: Sandbox) -> None:
+    """Guards `CARGO_TARGET_DIR` on another disk than the cache: what was made is copied there, whole or not at all."""
+    elsewhere = Path("/dev/shm") / daemon_box.root.name
+    if not elsewhere.parent.is_dir() or elsewhere.parent.stat().st_dev == daemon_box.root.stat().st_dev:
+        pytest.skip("needs a second filesystem at /dev/shm")
+    daemon_box.at_end(lambda: shutil.rmtree(elsewhere, ignore_errors=True))
+    daemon_box.settings["CARGO_TARGET_DIR"] = str(elsewhere)
+    checkout = daemon_box.checkout("a", hello())
+    checkout.build()
+    checkout.edit(MAIN, "world", "second")
+    checkout.build().expect(misses="hello")
+    prepared(checkout)
+    states = list((elsewhere / "debug/incremental/kache").iterdir())
+    assert [list(state.glob("hello-*/s-*-*-*")) != [] for state in states] == [True]
+    checkout.edit(MAIN, "second", "third")
+    checkout.build().expect(passthroughs="hello", misses=0, hits=None)
 
 
 def test_an_edit_that_comes_sooner_goes_first(daemon_box: Sandbox) -> None:
