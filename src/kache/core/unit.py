@@ -130,7 +130,7 @@ class UnitSet(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         workspace: `Workspace.identity`.
         profile: directory below the target directory (`debug`, `x86_64-unknown-linux-gnu/release`).
-        toolchain: identity of the compiler.
+        toolchain: identity of the compiler, with the settings that are not the usual ones.
         units: those that can be placed elsewhere, the last used first; of one there may be several versions (branches).
         builds: how many left something.
     """

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
+from kache.config.load import Config
+from kache.core.digest import Digest, hash_parts
 from kache.core.unit import Unit, UnitSet
 
 KEPT_BUILDS = 32
@@ -18,6 +20,24 @@ MAX_UNITS = 6_000
 _PROGRAMS = ("bin-", "example-", "test-", "bench-")
 _REGISTRY = b"<cargo-home>/registry/"
 _PACKAGE = re.compile(rb'^name = "([^"]+)"\nversion = "([^"]+)"', re.MULTILINE)
+
+
+def filed_under(toolchain: Digest, config: Config) -> Digest:
+    """What the sets of builds are filed under, beside workspace and profile: lent to nobody with other settings. Pure.
+
+    Without `remap` artifacts hold other paths; without `observe` less is known of what was read; who has scripts'
+    declarations believed has runs that nobody else wants.
+
+    Args:
+        toolchain: identity of the compiler.
+        config: of the workspace.
+    """
+    parts = [config.key_salt] if config.key_salt else []
+    parts += [] if config.remap else ["paths as they are"]
+    parts += [] if config.base_dir is None else ["paths below a directory"]
+    parts += [] if config.observe else ["not observed"]
+    parts += [] if config.warm_start_scripts == "packages" else [config.warm_start_scripts]
+    return hash_parts([toolchain, *(part.encode() for part in parts)]) if parts else toolchain
 
 
 def merge(before: UnitSet, left: Iterable[Unit]) -> UnitSet:

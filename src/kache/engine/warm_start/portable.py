@@ -22,11 +22,11 @@ from kache.cargo import dep_info
 from kache.cargo.fingerprints import RUN_PREFIX
 from kache.core.digest import hash_parts
 from kache.core.unit import Unit, UnitFile
+from kache.engine.warm_start.script_runs import for_cargo
 
 MAX_INLINE_BYTES = 2 << 20
 """Of a unit's small files together."""
 _OUT = b"\0<out>\0"
-_TOLD = re.compile(rb"^cargo:.*$", re.MULTILINE)
 _ENV_VALUE = re.compile(rb"^# env-dep:(?!CARGO_|OUT_DIR=)([^=\n]*)=.*$", re.MULTILINE)
 _BUILT = (".fingerprint", "build", "deps", "examples")
 
@@ -105,7 +105,7 @@ def _sent(file: UnitFile, unit: Unit, own_out: bytes) -> bytes | None:
     if not unit.stem.startswith(RUN_PREFIX) or not _is_beside_out(file, unit):
         return file.content
     if name == "output":
-        told = b"".join(line + b"\n" for line in _TOLD.findall(file.content))
+        told = for_cargo(file.content) + b"\n"
         return told.replace(own_out, _OUT) if own_out else told
     return {"stderr": b"", "root-output": _OUT}.get(name, file.content)
 

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import pairwise
 
 from kache.cargo.fingerprints import FoundUnit
@@ -13,7 +14,6 @@ from kache.compilers.file_digests import FileDigests
 from kache.core.digest import hash_parts
 from kache.engine.warm_start.declared import tree
 
-_TOLD = re.compile(rb"^cargo:.*$", re.MULTILINE)
 _SEARCH = re.compile(rb"^cargo::?rustc-link-search=(.*)$", re.MULTILINE)
 _FLAGS = re.compile(rb"^cargo::?rustc-flags=(.*)$", re.MULTILINE)
 
@@ -36,15 +36,28 @@ def told(output: bytes, own_out: bytes, left: Iterable[tuple[bytes, bytes]] = ()
     Of the output the lines for cargo count: the others do not travel between machines. Lists for make count for nobody,
     and have paths in them.
     """
-    lines = b"\n".join(_TOLD.findall(output))
+    lines = for_cargo(output)
     parts = [lines.replace(own_out, b"<out>") if own_out else lines]
     for name, digest in sorted(left):
         parts += [] if name.endswith(b".d") else [name, digest]
     return hash_parts(parts)
 
 
+def for_cargo(output: bytes) -> bytes:
+    """The lines of a run's `output` that are for cargo, without the space around them, which cargo takes away as well.
+
+    Pure. Source: cargo `core/compiler/custom_build.rs`, `BuildOutput::parse`: a line that is not UTF-8 is none of them.
+    """
+    lines = []
+    for line in output.split(b"\n"):
+        with suppress(UnicodeDecodeError):
+            lines.append(line.decode().strip())
+    return "\n".join(line for line in lines if line.startswith("cargo:")).encode()
+
+
 def links_outside(output: bytes, own_out: bytes) -> bool:
     """Whether a run has units linked with libraries that it did not make, but found on the system: undeclared."""
+    output = for_cargo(output)
     searched = [path.partition(b"=")[2] if b"=" in path else path for path in _SEARCH.findall(output)]
     words = [word for flags in _FLAGS.findall(output) for word in flags.replace(b"-L", b" -L ").split()]
     searched += [path for word, path in pairwise(words) if word == b"-L"]

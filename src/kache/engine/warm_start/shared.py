@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import msgspec
 
 from kache.compilers.file_digests import FileDigests
-from kache.compilers.rustc.toolchain import Toolchain
 from kache.config.load import Config
 from kache.core.digest import Digest, hash_bytes, hash_parts
 from kache.core.unit import SharedSet, Unit, UnitSet
@@ -33,7 +32,7 @@ class Wanted:
     Attributes:
         workspace: its identity.
         root: its directory.
-        toolchain: identity of the compiler.
+        toolchain: what the sets are filed under, see `kept.filed_under`.
         profiles: that the build makes.
         intent: its kind.
         lock: digest of its lock file.
@@ -177,7 +176,7 @@ def wanted_of(
     store: LocalStore,
     digests: FileDigests,
     known: tuple[bytes, bytes, Digest, tuple[str, ...], str],
-    surroundings: tuple[Mapping[bytes, bytes], Config, Toolchain],
+    surroundings: tuple[Mapping[bytes, bytes], Config, Digest],
 ) -> Wanted | None:
     """What a build may want of a remote; None if the store has a unit of every package of its lock file.
 
@@ -185,14 +184,14 @@ def wanted_of(
         store: what is here.
         digests: the stat memo.
         known: root, target dir and identity of the workspace, the profiles and kind of the build.
-        surroundings: cargo's environment, the configuration, the compiler.
+        surroundings: cargo's environment, the configuration, what the sets are filed under.
     """
     root, target_dir, identity, profiles, intent = known
     env, config, toolchain = surroundings
     lock_file = kept.LockFile(root)
-    sets = [store.unit_set(identity, profile, toolchain.identity) for profile in profiles]
+    sets = [store.unit_set(identity, profile, toolchain) for profile in profiles]
     own = [unit for each in sets for unit in each.units]
     if own and not lock_file.is_more_than(unit for unit in own if lock_file.has(unit)):
         return None
     machine = machine_of(target_dir, root, env, config, digests)
-    return Wanted(identity, root, toolchain.identity, profiles, intent, lock_of(root), lock_file, machine)
+    return Wanted(identity, root, toolchain, profiles, intent, lock_of(root), lock_file, machine)

@@ -124,7 +124,7 @@ class WarmStart:
             return None
         found, env = known.workspace, known.env
         self._seeded.append(build.id)
-        by_profile = self._wanted(found, known.intent, toolchain.identity)
+        by_profile = self._wanted(found, known.intent, kept.filed_under(toolchain.identity, known.config))
         size = sum(file.size for units in by_profile.values() for unit in units for file in unit.files)
         if not by_profile:
             return None
@@ -185,7 +185,8 @@ class WarmStart:
             return None
         found, intent_ = known.workspace, known.intent
         described = (found.root, found.target_dir, found.identity, intent_.profiles(), intent_.kind)
-        return shared.wanted_of(self._store, self._digests, described, (known.env, known.config, toolchain))
+        surroundings = known.env, known.config, kept.filed_under(toolchain.identity, known.config)
+        return shared.wanted_of(self._store, self._digests, described, surroundings)
 
     def capture(self, build_id: str) -> int | None:
         """Keep what a build that ended left.
@@ -224,7 +225,7 @@ class WarmStart:
             profile = os.path.relpath(directory, found.target_dir)
             if profile.startswith(b".."):
                 continue
-            toolchain = next(iter(traces.values())).toolchain
+            toolchain = kept.filed_under(next(iter(traces.values())).toolchain, known.config)
             before = self._store.unit_set(found.identity, os.fsdecode(profile), toolchain)
             by_place: dict[tuple[str, str], list[Unit]] = {}
             for unit in before.units:
