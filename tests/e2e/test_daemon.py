@@ -20,6 +20,7 @@ import pytest
 from kache.daemon.server import LOCK_NAME
 from kache.ipc.protocol import Busy
 from tests.support import processes
+from tests.support.edits import entries
 from tests.support.installation import Installation
 from tests.support.marks import as_root
 from tests.support.projects import chain, hello, lib, slow
@@ -279,6 +280,7 @@ def test_killed_in_the_middle_of_a_compile(box: Sandbox) -> None:
     checkout = box.checkout("a", slow(2))
     building = checkout.start("build")
     watched.rustc()
+    processes.until(lambda: entries(box) == 1, limit_s=30, what="the macro's library is stored")
     pid = box.daemon()
     os.kill(pid, signal.SIGKILL)
     ended(building)

@@ -228,6 +228,24 @@ def test_a_name_that_a_macro_takes_from_the_checkouts_path(box: Sandbox) -> None
     assert built(same, {}, hits=2) == "first-checkout"
 
 
+UPWARD = f"""std::path::Path::new(&{HERE}).ancestors().map(|path| path.join("marker"))
+    .find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or("none".into())"""
+
+
+@pytest.mark.parametrize("first", ["there", "absent"])
+def test_a_file_a_macro_looks_for_above_the_checkout(box: Sandbox, first: str) -> None:
+    """Guards macros that search upward (`.env`, `.git`, a configuration): other checkouts have others above them."""
+    files = looks(UPWARD)
+    for name in ("one", "two", "three"):
+        (box.root / name).mkdir()
+    if first == "there":
+        (box.root / "one/marker").write_text("one")
+    assert built(box.checkout("one/app", files), {}) == ("one" if first == "there" else "none")
+    (box.root / "two/marker").write_text("two")
+    assert built(box.checkout("two/app", files), {}) == "two"
+    assert built(box.checkout("three/deep/app", files), {}) == "none"
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="assembler of x86-64")
 def test_a_macro_that_calls_the_kernel_by_itself(box: Sandbox) -> None:
     """Guards crates that do without libc: their system calls pass every preload by."""

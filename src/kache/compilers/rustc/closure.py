@@ -12,6 +12,7 @@ from pathlib import Path
 from kache.compilers.file_digests import FileDigests, listing_digest
 from kache.compilers.rustc import observed_env
 from kache.compilers.rustc.baked import Mentions
+from kache.compilers.rustc.beside import ABOVE, above
 from kache.compilers.rustc.depinfo import DepInfo
 from kache.compilers.rustc.observed_inputs import Observed
 from kache.compilers.rustc.programs import path_dirs, which
@@ -60,13 +61,15 @@ class Surroundings:
         return form + hash_bytes(self.salt + (self.roots.normalise_value(value) if form == NORMALISED else value))
 
     def fact(self, name: bytes) -> bytes:
-        """Digest of a fact: presentation flags, the environment, the checkout's name, or the real path of a root."""
+        """Digest of a fact: presentation flags, the environment, the checkout's name, where a root is, or its path."""
         if name == PRESENTATION:
             return hash_parts(self.presentation)
         if name == CHECKOUT_NAME:
             return hash_bytes(os.path.basename(self.roots.real(CHECKOUT)))
         if name == ENVIRONMENT:
             return hash_parts((self.salt, observed_env.whole_digest(self.env, self.roots)))
+        if name.startswith(ABOVE):
+            return hash_bytes(os.path.dirname(self.roots.real(name[len(ABOVE) :])))
         return hash_bytes(self.roots.real(name))
 
 
@@ -202,6 +205,7 @@ class ClosureMaker:
         self._variables: set[bytes] = set()
         self._directories: set[bytes] = set()
         self._whole_environment = False
+        self._above: set[bytes] = set()
 
     def add_sources(self, info: DepInfo) -> None:
         """Every file rustc names, and the path that would shadow it.
@@ -235,6 +239,10 @@ class ClosureMaker:
         for name in observed.programs:
             self._observe(InputKind.PROGRAM, name, _program(name, self.around, self.digests))
         self._variables.update(observed.variables)
+        for path in (*observed.files, *observed.absent, *observed.directories):
+            self._above.update(above(path, self.around.roots, is_directory=False))
+        for path, is_directory in observed.present.items():
+            self._above.update(above(path, self.around.roots, is_directory=is_directory))
         self._whole_environment = observed.whole_environment
 
     def _observe(self, kind: InputKind, name: bytes, value: bytes) -> None:
@@ -314,7 +322,7 @@ class ClosureMaker:
             has_diagnostics: rustc printed something whose look the presentation flags decide.
             extra_absent: further paths that must not exist.
         """
-        facts = [MemoInput(InputKind.FACT, name, self.around.fact(name)) for name in sorted(tied)]
+        facts = [MemoInput(InputKind.FACT, name, self.around.fact(name)) for name in sorted({*tied, *self._above})]
         if has_diagnostics:
             facts.append(MemoInput(InputKind.FACT, PRESENTATION, self.around.fact(PRESENTATION)))
         if self._whole_environment:

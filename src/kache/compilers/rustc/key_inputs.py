@@ -16,7 +16,7 @@ from kache.compilers.rustc.roots import Roots
 from kache.compilers.rustc.toolchain import Toolchain
 from kache.core.digest import Digest, hash_bytes, hash_parts
 
-KEY_SCHEMA = b"kache key 5"
+KEY_SCHEMA = b"kache key 6"
 """Raised whenever the meaning of a key changes: old entries are then never found again."""
 
 # What cargo tells a crate about itself. Macros read these without rustc noticing; paths in them are normalised.

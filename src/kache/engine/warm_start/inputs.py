@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kache.compilers.file_digests import FileDigests
+from kache.compilers.rustc.beside import ABOVE
 from kache.compilers.rustc.closure import CHECKOUT_NAME, ENVIRONMENT, Surroundings, holds
 from kache.compilers.rustc.roots import Roots
 from kache.core.entry import InputKind, InputMemo
 from kache.engine.warm_start.capture import tie_of
 from kache.engine.warm_start.declared import content_of
 
-_COMPARED = (ENVIRONMENT, CHECKOUT_NAME)
-"""Facts that cargo knows nothing of; where a root's path got in the unit is tied, and messages are not kept."""
+_COMPARED = (ENVIRONMENT, CHECKOUT_NAME, ABOVE)
+"""How facts begin that cargo knows nothing of; where a root's path got in the unit is tied; messages are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Inputs:
                 if os.access(path, os.F_OK):
                     return f"absent:{os.fsdecode(item.name)}"
                 self._absent.add(path)
-            elif item.kind == InputKind.ENV or (item.kind == InputKind.FACT and item.name not in _COMPARED):
+            elif item.kind == InputKind.ENV or (item.kind == InputKind.FACT and not item.name.startswith(_COMPARED)):
                 continue
             elif not holds(item, around, self._digests, {}):
                 return f"{item.kind.name.lower()}:{os.fsdecode(item.name)}"
