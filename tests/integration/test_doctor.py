@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,45 @@ def test_fix_closes_what_others_may_write(box: InitBox) -> None:
     box.cache_dir.chmod(0o777)
     box.run("doctor", "--fix")
     assert box.cache_dir.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_daemon_that_cannot_start_is_named_with_its_reason(box: InitBox) -> None:
+    place = box.root / "taken.sock"
+    place.with_name("taken.sock.failed").touch()
+    (box.cache_dir).mkdir()
+    env = {"KACHE_DAEMON": "1", "KACHE_SOCKET_PATH": str(place), "KACHE_REMOTE": f"file://{box.root}/shared"}
+    (found,) = checks(box, env=env)["daemon"]
+    assert found["status"] == "warn" and "the remote and prefetches are silently unused" in found["what"]
+    assert found["fix"].endswith("kache daemon start") and found["fixable"]
+    mended = checks(box, "--fix", env=env)["daemon"]
+    try:
+        assert "running as pid" in mended[0]["what"]
+        assert not place.with_name("taken.sock.failed").exists()
+    finally:
+        box.run("daemon", "stop", env=env)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o777])
+def test_a_cache_dir_that_others_may_read_has_a_daemon_too(box: InitBox, mode: int) -> None:
+    """Guards volumes: a directory straight below /tmp, or with a name like the one kache itself uses there."""
+    with tempfile.TemporaryDirectory(prefix="kache-volume-") as volume:
+        Path(volume).chmod(mode)
+        env = {"KACHE_DAEMON": "1", "KACHE_CACHE_DIR": volume}
+        try:
+            done = box.run("daemon", "start", env=env)
+            assert done.returncode == 0, done.stderr
+            assert "running as pid" in checks(box, env=env)["daemon"][0]["what"]
+            writable = [each for each in checks(box, env=env)["cache_dir"] if "writable by others" in each["what"]]
+            assert bool(writable) is (mode == 0o777)
+        finally:
+            box.run("daemon", "stop", env=env)
+
+
+def test_a_daemon_that_cannot_listen_says_why(box: InitBox) -> None:
+    box.cache_dir.mkdir()
+    (box.cache_dir / "daemon.sock").mkdir()
+    done = box.run("daemon", "start", env={"KACHE_DAEMON": "1"})
+    assert done.returncode == 1 and "is taken by something else" in done.stderr and "status" not in done.stderr
 
 
 def test_broken_cargo_configuration_is_a_failed_check(box: InitBox) -> None:

@@ -119,6 +119,20 @@ def test_what_no_longer_stands_in_the_remote_is_said_and_compiled(pair: tuple[Sa
     second.build().expect(misses=3)
 
 
+def test_what_was_purged_is_brought_again(pair: tuple[Sandbox, Sandbox]) -> None:
+    """Guards against a daemon that takes for present what another process has deleted."""
+    writer, reader = pair
+    built(writer, chain())
+    second = reader.checkout("b", chain())
+    second.build().expect(hits=3)
+    assert reader.kache("purge", "--yes").returncode == 0
+    answer = asked(reader, second.clean().path)
+    assert (answer["planned"], answer["brought"]) == (3, 3) and answer["bytes"] > 0, reader.log()
+    found = second.build()
+    found.expect(hits=3, misses=0)
+    assert {call.outcome for call in found.calls.hits} == {"prefetch_hit"}
+
+
 def test_bytes_have_an_end_whatever_is_planned(pair: tuple[Sandbox, Sandbox]) -> None:
     """Guards the budget: it is kept by the sizes that are signed, not by what a plan says."""
     writer, reader = pair

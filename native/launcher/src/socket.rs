@@ -112,14 +112,13 @@ fn fnv1a64(data: &[u8]) -> u64 {
     })
 }
 
-/// The directory in /tmp, where anybody may put things, must be ours alone or not there yet.
+/// The directory in /tmp whose name anybody can guess must be ours alone or not there yet; other places are the user's choice.
 fn is_safe(path: &OsStr) -> bool {
-    let bytes = path.as_bytes();
-    if !bytes.starts_with(b"/tmp/kache-") {
+    let directory = format!("/tmp/kache-{}", sys::own_uid());
+    if Path::new(path).parent() != Some(Path::new(&directory)) {
         return true;
     }
-    let end = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    match fs::symlink_metadata(OsStr::from_bytes(&bytes[..end])) {
+    match fs::symlink_metadata(&directory) {
         Ok(facts) => facts.is_dir() && facts.uid() == sys::own_uid() && facts.permissions().mode() & 0o777 == 0o700,
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }

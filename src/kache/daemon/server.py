@@ -293,7 +293,7 @@ def _listen(path: Path) -> socket.socket:
         CacheDirError: the place is taken or unusable.
     """
     try:
-        if path.parent.parent == paths.SHARED_TMP:
+        if path.parent == paths.SHARED_TMP / f"kache-{os.getuid()}":  # a name that anybody can guess
             path.parent.mkdir(mode=0o700, exist_ok=True)
             facts = path.parent.lstat()
             if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
@@ -313,6 +313,7 @@ def _listen(path: Path) -> socket.socket:
         finally:
             os.umask(before)
         listener.listen(BACKLOG)
+        Path(f"{path}.failed").unlink(missing_ok=True)  # a launcher's note that none could be started
     except OSError as error:
         raise CacheDirError(f"cannot listen on {path}", why=error.strerror or str(error)) from error
     return listener

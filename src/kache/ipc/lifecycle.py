@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kache import __version__
-from kache.config.paths import socket_path
+from kache.config.paths import cache_dir, socket_path
 from kache.errors import DaemonUnreachableError
 from kache.ipc.client import control
 
@@ -20,6 +20,9 @@ STOP_LIMIT_S = 30.0
 EXIT_OTHER_VERSION = 86
 """Exit status of `kache.daemon` and `kache.wrapper` when the launcher is of another version."""
 
+LOG_NAME = "daemon.log"
+_LOG_END_BYTES = 65_536
+_ERROR = " ERROR "
 _POLL_S = 0.01
 _ASK_TIMEOUT_S = 2.0
 # What the daemon keeps of the environment; the launcher has the same list (native/launcher/src/python.rs).
@@ -58,12 +61,29 @@ def start_daemon(env: Mapping[str, str]) -> None:
             return
         # Status 0: another one has the cache dir, and is about to answer.
         if process.poll():
-            raise DaemonUnreachableError("the daemon did not start", why=_why(process.returncode), fix=_FIX)
+            raise DaemonUnreachableError("the daemon did not start", why=_why(process.returncode, env), fix=_FIX)
         time.sleep(_POLL_S)
     process.returncode = process.poll() or 0
-    raise DaemonUnreachableError(
-        "the daemon was started and does not answer", why=f"nothing on {place} after {START_LIMIT_S:.0f} s", fix=_FIX
-    )
+    raise _silent(place)
+
+
+def wait_for_daemon(env: Mapping[str, str]) -> None:
+    """Wait until one that somebody else starts answers.
+
+    Raises:
+        DaemonUnreachableError: it did not within `START_LIMIT_S`.
+    """
+    place = socket_path(env)
+    deadline = time.monotonic() + START_LIMIT_S
+    while _ask(place) is None:
+        if time.monotonic() > deadline:
+            raise _silent(place)
+        time.sleep(_POLL_S)
+
+
+def _silent(place: Path) -> DaemonUnreachableError:
+    why = f"nothing on {place} after {START_LIMIT_S:.0f} s"
+    return DaemonUnreachableError("the daemon was started and does not answer", why=why, fix=_FIX)
 
 
 def stop_daemon(env: Mapping[str, str]) -> None:
@@ -99,10 +119,32 @@ def daemon_environment(env: Mapping[str, str]) -> dict[str, str]:
 _FIX = "see kache daemon log, and kache doctor; builds go on without it"
 
 
-def _why(exit_code: int) -> str:
+def _why(exit_code: int, env: Mapping[str, str]) -> str:
     if exit_code == EXIT_OTHER_VERSION:
         return f"{sys.executable} has a kache of another version than {__version__}"
-    return f"it ended with status {exit_code}"
+    return last_error(cache_dir(env)) or f"it ended with status {exit_code}"
+
+
+def last_error(directory: Path) -> str:
+    """What the newest error in the daemon's log says; empty if there is none near its end."""
+    try:
+        with (directory / LOG_NAME).open("rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - _LOG_END_BYTES, 0))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(_ERROR)[2] for line in reversed(lines) if _ERROR in line), "")
+
+
+def failed_start(place: Path) -> float | None:
+    """When a launcher last failed to start a daemon here, seconds since the Unix epoch; None if it never did.
+
+    Source: docs/explanation/protocol.md, "Starting the daemon".
+    """
+    try:
+        return Path(f"{place}.failed").lstat().st_mtime
+    except OSError:
+        return None
 
 
 def _ask(place: Path) -> dict[str, Any] | None:

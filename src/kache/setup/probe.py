@@ -9,7 +9,9 @@ neither changed nor, where it would steer kache, read.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -17,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kache.config.paths import socket_path
+from kache.config.paths import home_dir, socket_path, state_dir
 from kache.errors import KacheError
 from kache.reports import stats, why_miss
 from kache.reports.database import Window, last_build, reading
@@ -60,10 +62,20 @@ def probe(around: Surroundings, *, configured: bool = False) -> Finding:
         if not configured:
             env.pop("CARGO_BUILD_RUSTC_WRAPPER", None)
             env["RUSTC_WRAPPER"] = str(launcher)
+        before = _cargo_droppings(around.env)
         try:
             return _judge(cargo, env, Path(scratch))
         finally:
             _stop_daemon(env)
+            for path in () if before else _cargo_droppings(around.env):
+                path.unlink(missing_ok=True)
+
+
+def _cargo_droppings(env: Mapping[str, str]) -> list[Path]:
+    """What any cargo command leaves in a cargo home and none misses: the probe's own in one that was never used."""
+    home = Path(env.get("CARGO_HOME") or f"{home_dir(env)}/.cargo")
+    names = (".global-cache", ".package-cache", ".package-cache-mutate")
+    return [home / name for name in names if (home / name).exists()]
 
 
 def _judge(cargo: str, env: Mapping[str, str], scratch: Path) -> Finding:
@@ -108,8 +120,14 @@ def _environment(env: Mapping[str, str], scratch: Path) -> dict[str, str]:
         if name not in _DROPPED and (not name.startswith("KACHE_") or name in _KEPT)
     }
     (scratch / "empty.toml").touch()
+    known = state_dir(env) / "toolchains"  # identified before: hashing one takes half a second
+    own = scratch / "state" / "kache"
+    own.mkdir(parents=True)
+    with contextlib.suppress(OSError):
+        shutil.copy(known, own)
     return {
         **kept,
+        "XDG_STATE_HOME": str(own.parent),
         "KACHE_CACHE_DIR": str(scratch / "cache"),
         "KACHE_CONFIG": str(scratch / "empty.toml"),
     }

@@ -77,10 +77,10 @@ def run(args: argparse.Namespace, session: Session) -> Result:
             text = "stopped" if was_running else "not running"
             return Result({"running": False, "was_running": was_running}, text, command="daemon stop")
     if args.action in ("start", "restart"):
-        from kache.ipc.lifecycle import start_daemon
+        from kache.setup.login_service.starting import start
 
         with Progress("waiting until it answers", session):
-            start_daemon(session.env)
+            start(session.env)
     return _status(session, args.action)
 
 

@@ -146,10 +146,10 @@ def _finish(plan: Plan, wishes: Wishes, args: argparse.Namespace, session: Sessi
 def _start_daemon(wishes: Wishes) -> str:
     if not wishes.config.daemon:
         return "no daemon, as KACHE_DAEMON is off"
-    from kache.ipc.lifecycle import start_daemon
+    from kache.setup.login_service.starting import start
 
     try:
-        start_daemon(wishes.env)
+        start(wishes.env)
     except (KacheError, OSError) as error:
         say(f"warning: the daemon did not start: {error.line if isinstance(error, KacheError) else error}")
         return "the daemon does not run; the first compile starts it"

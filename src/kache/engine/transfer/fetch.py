@@ -104,6 +104,7 @@ class EntryFetch:
         started = time.monotonic()
         made = Fetched(len(keys))
         manifests: dict[Digest, EntryManifest] = {}
+        await self._in_thread(self._forget_what_went)
         waiting = [key for key in keys if self._store.entry(key) is None]
         made.here = len(keys) - len(waiting)
         made.keys.update(set(keys) - set(waiting))
@@ -204,8 +205,14 @@ class EntryFetch:
                 self._arrivals.ended(key, had=key in made.keys)
         return made
 
+    def _forget_what_went(self) -> None:
+        """What memory has may have been purged by another process meanwhile: it would count as here."""
+        with contextlib.suppress(StoreError):
+            self._store.refresh()
+
     def _missing(self, manifests: Iterable[EntryManifest], made: Fetched) -> list[EntryManifest]:
         """Those whose blobs have to come; the others are committed if they are not here."""
+        self._forget_what_went()
         wanted = []
         for manifest in manifests:
             entry = manifest.entry

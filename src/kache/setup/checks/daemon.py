@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from kache import __version__
 from kache.errors import DaemonUnreachableError
+from kache.ipc.lifecycle import failed_start, last_error
+from kache.reports.render.text import human_duration
 from kache.setup.finding import OK, WARN, Finding, Surroundings
 
 
@@ -13,7 +17,7 @@ def check(around: Surroundings) -> list[Finding]:
     if not config.daemon:
         return [Finding(OK, "switched off by KACHE_DAEMON; each call runs the engine itself")]
     if not config.socket_path.exists():
-        return [Finding(OK, "not running; the first compile starts it")]
+        return [_not_running(around)]
     from kache.ipc.client import control
 
     try:
@@ -32,10 +36,23 @@ def check(around: Surroundings) -> list[Finding]:
     return [Finding(OK, f"running as pid {answer.get('pid')}")]
 
 
-def _start(around: Surroundings) -> str:
-    from kache.ipc.lifecycle import start_daemon
+def _not_running(around: Surroundings) -> Finding:
+    """Fine, unless it was started and could not serve: then nothing but this says so."""
+    config = around.config
+    failed_at = failed_start(config.socket_path)
+    if failed_at is None:
+        return Finding(OK, "not running; the first compile starts it")
+    reason = last_error(config.cache_dir) or "kache daemon start says why"
+    unused = "; the remote and prefetches are silently unused" if config.remote is not None else ""
+    ago = human_duration(max(time.time() - failed_at, 0))
+    what = f"it could not be started {ago} ago, so each call runs the engine itself{unused}"
+    return Finding(WARN, what, reason, "mend that, then kache daemon start", lambda: _start(around))
 
-    start_daemon(around.env)
+
+def _start(around: Surroundings) -> str:
+    from kache.setup.login_service.starting import start
+
+    start(around.env)
     return "the daemon runs"
 
 

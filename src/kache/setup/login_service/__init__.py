@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kache.errors import SetupFailedError
 
-__all__ = ["LoginService", "find", "service_variables"]
+__all__ = ["LoginService", "find", "in_charge", "service_variables"]
 
 
 class LoginService(Protocol):
@@ -44,6 +44,13 @@ class LoginService(Protocol):
             SetupFailedError: the manager refused.
         """
 
+    def start(self, env: Mapping[str, str]) -> None:
+        """Start it now, in place of one that runs.
+
+        Raises:
+            SetupFailedError: the manager refused.
+        """
+
     def disable(self, env: Mapping[str, str]) -> None:
         """Stop it, now and for good; one that is not there is fine."""
 
@@ -65,6 +72,16 @@ def find(kind: str = "") -> LoginService:
         return known[wanted]
     except KeyError:
         raise SetupFailedError(f"kache knows no login service of the kind {wanted!r}") from None
+
+
+def in_charge(env: Mapping[str, str]) -> LoginService | None:
+    """The manager that has our service and can be asked; it, and nobody else, is to start the daemon then."""
+    try:
+        manager = find()
+    except SetupFailedError:
+        return None
+    has_it = manager.path(env).is_file() and manager.is_enabled(env) and not manager.hindrance(env)
+    return manager if has_it else None
 
 
 def service_variables(env: Mapping[str, str]) -> dict[str, str]:

@@ -59,6 +59,10 @@ class Launchd:
         _launchctl("bootout", f"{_domain()}/{LABEL}", may_fail=True)
         _launchctl("bootstrap", _domain(), str(self.path(env)))
 
+    def start(self, env: Mapping[str, str]) -> None:
+        """Start it, or a new one in place of the one that runs."""
+        _launchctl("kickstart", "-k", f"{_domain()}/{LABEL}")
+
     def disable(self, env: Mapping[str, str]) -> None:
         """Unload it."""
         _launchctl("bootout", f"{_domain()}/{LABEL}", may_fail=True)

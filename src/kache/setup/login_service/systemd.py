@@ -75,6 +75,10 @@ class Systemd:
         _systemctl(env, "enable", UNIT)
         _systemctl(env, "restart", UNIT)
 
+    def start(self, env: Mapping[str, str]) -> None:
+        """Start it, or a new one in place of the one that runs."""
+        _systemctl(env, "restart", UNIT)
+
     def disable(self, env: Mapping[str, str]) -> None:
         """Disable and stop."""
         if self.is_enabled(env) or self.path(env).exists():
