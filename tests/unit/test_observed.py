@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kache.compilers.rustc import macro_library
+from kache.compilers.rustc.key_inputs import is_keyed_variable
 from kache.compilers.rustc.macro_library import CANNOT_TELL, Traits
 from kache.compilers.rustc.observed_env import is_quiet, kept_of_whole
 from kache.compilers.rustc.observed_inputs import Around, Observed, judge
@@ -37,7 +39,7 @@ class Tree:
 
     def judge(self, *records: Record) -> Observed:
         around = Around(
-            invocation(out_dir=bytes(self.path)),
+            partial(is_keyed_variable, call=invocation(out_dir=bytes(self.path))),
             self.env,
             (b"/toolchain/",),
             self.keyed,
@@ -169,7 +171,7 @@ def test_what_stands_before_the_compiler_is_the_toolchains_affair(tree: Tree) ->
 
 
 def test_a_compiler_that_was_not_observed_is_no_observation(tree: Tree) -> None:
-    around = Around(invocation(out_dir=bytes(tree.path)), {}, (), (), (), lambda _: tree.traits)
+    around = Around(lambda _: False, {}, (), (), (), lambda _: tree.traits)
     assert judge([Record(b"h", BEFORE, b"/usr/bin/rustup")], around) is None
 
 

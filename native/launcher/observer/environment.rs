@@ -6,7 +6,7 @@ use crate::log::{self, role};
 use crate::sys::{self, PATH_MAX};
 use crate::unwind;
 
-/// `<path of the memory>;<role>`
+/// `<path of the memory>;<role>`, for cargo `<directory of memories>;<role>`
 const LOG: &[u8] = b"KACHE_OBSERVED=";
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
 const MAX_VARIABLES: usize = 4096;
@@ -56,6 +56,12 @@ pub fn is_own(path: &[u8]) -> bool {
     unsafe { core::slice::from_raw_parts(core::ptr::addr_of!(OWN_PATH) as *const u8, length) == path }
 }
 
+/// Path of the memory, or of the directory of memories; empty without one.
+pub fn memory_path() -> &'static [u8] {
+    let length = MEMORY_PATH_LENGTH.load(Ordering::Relaxed);
+    unsafe { core::slice::from_raw_parts(core::ptr::addr_of!(MEMORY_PATH) as *const u8, length) }
+}
+
 /// Whether the observer's file still is where it was: of one that is gone a loader would complain on stderr.
 unsafe fn is_there() -> bool {
     let fd = sys::open(core::ptr::addr_of!(OWN_PATH) as *const u8, false);
@@ -92,18 +98,23 @@ pub struct Environment {
 
 impl Environment {
     /// Run `then` with an environment as `given` with ours in it, or with `given` itself where that cannot be.
-    pub unsafe fn with<T>(given: *const *const u8, role: u8, then: impl FnOnce(*const *const u8) -> T) -> T {
+    pub unsafe fn with<T>(
+        given: *const *const u8,
+        memory_path: &[u8],
+        role: u8,
+        then: impl FnOnce(*const *const u8) -> T,
+    ) -> T {
         let mut own = core::mem::MaybeUninit::<Environment>::uninit();
-        if (*own.as_mut_ptr()).fill(given, role) {
+        if (*own.as_mut_ptr()).fill(given, memory_path, role) {
             then(core::ptr::addr_of!((*own.as_ptr()).pointers) as *const *const u8)
         } else {
             then(given)
         }
     }
 
-    unsafe fn fill(&mut self, given: *const *const u8, role: u8) -> bool {
+    unsafe fn fill(&mut self, given: *const *const u8, memory_path: &[u8], role: u8) -> bool {
         let own_length = OWN_PATH_LENGTH.load(Ordering::Relaxed);
-        if !log::is_open() || own_length == 0 || !is_there() {
+        if memory_path.is_empty() || own_length == 0 || !is_there() {
             return false;
         }
         let own_path = core::slice::from_raw_parts(core::ptr::addr_of!(OWN_PATH) as *const u8, own_length);
@@ -122,8 +133,6 @@ impl Environment {
             }
             at = at.add(1);
         }
-        let length = MEMORY_PATH_LENGTH.load(Ordering::Relaxed);
-        let memory_path = core::slice::from_raw_parts(core::ptr::addr_of!(MEMORY_PATH) as *const u8, length);
         let users = users.unwrap_or(b"");
         let colon: &[u8] = if users.is_empty() { b"" } else { b":" };
         if !join(&mut self.log, &[LOG, memory_path, b";", &[role]])

@@ -3,7 +3,8 @@
 use core::arch::naked_asm;
 
 use crate::elf;
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
+use crate::front;
 use crate::log::{self, note, note_path, role};
 use crate::sys::{self, AT_FDCWD, ENOSYS, PATH_MAX};
 use crate::unwind;
@@ -102,6 +103,9 @@ unsafe fn start<F>(
             return -1;
         }
     };
+    if !program.is_null() && log::own_role() == role::FRONT {
+        return front::start(program, envp, |envp| run(function, envp));
+    }
     if program.is_null() || !log::is_open() {
         return run(function, envp);
     }
@@ -122,7 +126,7 @@ unsafe fn start<F>(
     let mut found = [0; PATH_MAX];
     let path = if is_searched { search(name, &mut found) } else { program };
     if path.is_null() || elf::may_preload(path) {
-        Environment::with(envp, role, |envp| run(function, envp))
+        Environment::with(envp, environment::memory_path(), role, |envp| run(function, envp))
     } else {
         run(function, envp)
     }

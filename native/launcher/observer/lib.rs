@@ -16,6 +16,7 @@ mod elf;
 mod environment;
 mod exec;
 mod files;
+mod front;
 mod log;
 mod unwind;
 

@@ -18,7 +18,7 @@ const FILTER_SIZE: usize = 1 << 15;
 const HEADER_SIZE: usize = 16;
 const SLOTS: usize = 1 << 14;
 const RECORDS: usize = FILTER_SIZE + SLOTS * 8;
-const SIZE: usize = 8 << 20;
+pub const SIZE: usize = 8 << 20;
 /// So many places of `seen` are tried; where all are taken a record is written twice.
 const TRIES: usize = 16;
 
@@ -41,8 +41,10 @@ pub mod role {
     pub const COMPILER: u8 = b'1';
     /// What the compiler runs: a linker.
     pub const TOOL: u8 = b'2';
-    /// What a macro runs.
+    /// What a macro runs, and a build script with all it runs.
     pub const OF_MACRO: u8 = b'3';
+    /// cargo, which is not observed itself.
+    pub const FRONT: u8 = b'4';
 }
 
 static MEMORY: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -62,6 +64,11 @@ pub unsafe fn open(environment: *mut *mut u8) {
         Some(found) => found,
         None => return,
     };
+    if role == role::FRONT {
+        ROLE.store(role, Ordering::Relaxed);
+        crate::exec::prepare();
+        return;
+    }
     let fd = sys::open(path, true);
     if fd < 0 {
         return;

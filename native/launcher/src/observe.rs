@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::io::AsRawFd;
 
 use crate::socket;
@@ -113,7 +113,7 @@ fn is_there(path: &OsStr) -> bool {
 fn write(directory: &OsStr, path: &OsStr) -> io::Result<()> {
     let mut new = path.to_os_string();
     new.push(format!(".{}", sys::own_pid()));
-    fs::DirBuilder::new().recursive(true).create(directory)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let _ = fs::remove_file(&new);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     let written = file.write_all(LIBRARY).and_then(|()| fs::rename(&new, path));

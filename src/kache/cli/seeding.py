@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kache.cargo import configuration, intent
+from kache.cargo.script_memories import DIRECTORY_VARIABLE
 from kache.cli.session import Session
 from kache.engine.requests import Announcement
 from kache.errors import KacheError
@@ -18,7 +19,7 @@ from kache.util import processes
 _LIMIT_S = 60.0
 
 
-def seed(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session) -> None:
+def seed(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session, more: Mapping[str, str]) -> None:
     """Ask for it; whatever goes wrong, cargo builds without.
 
     Args:
@@ -26,13 +27,15 @@ def seed(pid: int, argv: Sequence[str], env: Mapping[str, str], session: Session
         argv: cargo's.
         env: cargo's.
         session: of this command.
+        more: what cargo is told beside; what runs before it is not.
     """
     config = session.config
     if not config.warm_start or config.disabled or not config.daemon or session.cwd is None:
         return
     if _is_environment_configured(env, session.cwd):
         return  # cargo's first question tells it, in a target where cargo has never built
-    announcement = announcement_of(pid, argv, env, session)
+    told = {name: more[name] for name in (DIRECTORY_VARIABLE,) if name in more}
+    announcement = announcement_of(pid, argv, {**env, **told}, session)
     if announcement is None:
         return
     try:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from kache.core.digest import Digest, hash_parts
+from kache.core.entry import MemoInput
 
 RUN_KIND = "build-script-run"
 """Kind of the entries that hold what runs of build scripts left."""
@@ -68,6 +69,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
         runs: (fingerprint, digest of what it told cargo) of the build scripts' runs it depends on: their flags and
             variables are in no hash of cargo's.
         steering: digest of variables that rustc and linkers go by and cargo does not compare.
+        observed: of a run that was watched, every input.
         is_open: it read, or wrote, what cargo does not track: it is never placed, nor is what is built on it.
         cargo_home: of whoever compiled a package below it: cargo's hash of such a unit has its path in it.
     """
@@ -92,6 +94,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     runs: tuple[tuple[str, bytes], ...] = ()
     steering: bytes = b""
     is_open: bool = False
+    observed: tuple[MemoInput, ...] = ()
 
     @property
     def place(self) -> tuple[str, str]:
@@ -101,7 +104,16 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
     @property
     def version(self) -> tuple[object, ...]:
         """What tells two units of one place apart: cargo's own hash does not move with the sources of a checkout."""
-        return self.fingerprint, self.entry_key, self.natives, self.externs, self.runs, self.host, self.tied_to
+        return (
+            self.fingerprint,
+            self.entry_key,
+            self.natives,
+            self.externs,
+            self.runs,
+            self.host,
+            self.tied_to,
+            self.observed,
+        )
 
 
 class SharedSet(msgspec.Struct, frozen=True, array_like=True):

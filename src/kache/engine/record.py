@@ -8,6 +8,7 @@ import stat
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
@@ -21,7 +22,7 @@ from kache.compilers.rustc.closure import (
     ClosureMaker,
     InputChangedError,
 )
-from kache.compilers.rustc.key_inputs import dependency_directories, find_artifact
+from kache.compilers.rustc.key_inputs import dependency_directories, find_artifact, is_keyed_variable
 from kache.compilers.rustc.macro_library import MacroTraits
 from kache.compilers.rustc.observed_inputs import Around, Observed, judge
 from kache.compilers.rustc.outputs import Messages, debug_files, read_messages, role_of
@@ -197,8 +198,10 @@ class Recorder:
         roots, call = missed.around.roots, missed.call
         keyed = {*missed.inputs.files, roots.cwd, call.out_dir, *(search.path for search in call.search)}
         keyed.update(os.path.join(roots.cwd, file) for file in info.files)
-        prefixes = observed_log.toolchain_prefixes(missed.toolchain)
-        observed = judge(records, Around(call, missed.around.env, prefixes, keyed, frozenset(outputs), self.traits))
+        prefixes = observed_log.toolchain_prefixes(missed.toolchain.sysroot)
+        is_keyed = partial(is_keyed_variable, call=call)
+        around = Around(is_keyed, missed.around.env, prefixes, keyed, frozenset(outputs), self.traits)
+        observed = judge(records, around)
         if observed is not None and observed.gap:
             raise NotStoredError(Reason.UNOBSERVED, observed.gap)
         if observed is not None and observed.left_behind:

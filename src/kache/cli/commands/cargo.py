@@ -18,6 +18,7 @@ from kache.cli.output import Result
 from kache.cli.parser import Examples
 from kache.cli.seeding import seed
 from kache.cli.session import Session
+from kache.cli.watching import scripts_watched
 from kache.engine.builds import Builds
 from kache.errors import ProgramMissingError, UsageError
 from kache.reports import stats
@@ -28,7 +29,8 @@ from kache.setup.init.cargo_wrapper import is_kache, launcher_to_name
 DESCRIPTION = (
     "Run cargo with its compiles cached, whatever else is set up. On a terminal it ends with a line on what the\n"
     "cache did; the setting `summary` makes that always or off. With KACHE_WARM_START=1 what the store has of the\n"
-    "coming build is put into the target directory first. All words but a leading --json or --help are cargo's.\n"
+    "coming build is put into the target directory first, and the checkout's own build scripts are watched, so that\n"
+    "their runs can be put there as well. All words but a leading --json or --help are cargo's.\n"
     "Nothing is written to any configuration. The exit status is cargo's."
 )
 EXAMPLES: Examples = (
@@ -96,9 +98,10 @@ def _cargo(env: Mapping[str, str]) -> str:
 def _run(argv: list[str], env: Mapping[str, str], session: Session) -> tuple[str, int]:
     """Run cargo to its end; the id its build has in the records, and its exit status as a shell gives it."""
     children: list[HeldProgram] = []
-    with _signals_for(children), HeldProgram(argv, env) as child:
+    watched = scripts_watched(env[_WRAPPER], env, session)
+    with _signals_for(children), watched as more, HeldProgram(argv, {**env, **more}) as child:
         children.append(child)
-        seed(child.pid, argv, env, session)
+        seed(child.pid, argv, env, session, more)
         child.let_go()
         build = Builds().of(child.pid).id
         status = child.wait()

@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kache.compilers.rustc import observed_env
-from kache.compilers.rustc.invocation import Invocation
-from kache.compilers.rustc.key_inputs import is_keyed_variable
 from kache.compilers.rustc.macro_library import Traits
 from kache.compilers.rustc.observed_log import BEFORE, COMPILER, OF_MACRO, TOOL, Record
 from kache.compilers.rustc.programs import which
@@ -26,20 +24,22 @@ class Around:
     """What judging needs to know of the call.
 
     Attributes:
-        call: the parsed call.
+        is_keyed: whether a variable of that name is in the key already.
         env: the caller's environment.
         toolchain: how the toolchain's own paths begin.
         keyed: real paths in the weak key or in the dep-info.
         outputs: real paths rustc announced.
         traits: what a macro's library may do unseen; raises OSError.
+        role: who must have been seen, or nothing was.
     """
 
-    call: Invocation
+    is_keyed: Callable[[bytes], bool]
     env: Mapping[bytes, bytes]
     toolchain: Iterable[bytes]
     keyed: Collection[bytes]
     outputs: Collection[bytes]
     traits: Callable[[bytes], Traits]
+    role: bytes = COMPILER
 
 
 @dataclass(slots=True)
@@ -84,11 +84,11 @@ _O_PATH = getattr(os, "O_PATH", 0) | os.O_CLOEXEC  # observed compiles are Linux
 
 
 def judge(records: list[Record], around: Around) -> Observed | None:
-    """Sort the records of one compile; None if the compiler itself was not observed (a static one).
+    """Sort the records of one compile; None if the compiler, or the script, was not observed (a static one).
 
     A process that was not observed leaves no record of itself: it shows by a start without a program that says hello.
     """
-    if not any(record.kind == b"h" and record.role == COMPILER for record in records):
+    if not any(record.kind == b"h" and record.role == around.role for record in records):
         return None
     found = Observed()
     judging = _Judge(records, around, found)
@@ -132,7 +132,7 @@ class _Judge:
 
     def _variable(self, record: Record) -> str:
         name = record.text
-        if is_keyed_variable(name, self.around.call):
+        if self.around.is_keyed(name):
             return "in the key already"
         if record.kind == b"e" and observed_env.is_quiet(name):
             return "changes no output, whatever rustc or a linker reads it for"

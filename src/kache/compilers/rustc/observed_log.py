@@ -30,9 +30,9 @@ class Record(NamedTuple):
     text: bytes
 
 
-def toolchain_prefixes(toolchain: Toolchain) -> list[bytes]:
+def toolchain_prefixes(sysroot: bytes) -> list[bytes]:
     """Paths of the toolchain's own files begin so."""
-    sysroot = toolchain.sysroot.rstrip(b"/")
+    sysroot = sysroot.rstrip(b"/")
     if sysroot not in _SYSTEM_ROOTS:
         return [sysroot + b"/lib", sysroot + b"/bin/"]  # lib64 and libexec, too
     return [sysroot + b"/lib/" + name for name in (b"rustlib/", b"librustc_driver", b"libLLVM", b"libstd-")]
@@ -42,7 +42,7 @@ def filter_for(call: Invocation, toolchain: Toolchain) -> bytes:
     """What the observer need not note: it saves time, no more; what counts is decided when recording."""
     programs = os.path.dirname(toolchain.real_rustc)
     rules = [b"C" + programs + b"/" + name for name in (b"rustc", b"clippy-driver")]
-    rules += [b"T" + prefix for prefix in toolchain_prefixes(toolchain)]
+    rules += [b"T" + prefix for prefix in toolchain_prefixes(toolchain.sysroot)]
     rules += [b"P" + prefix for prefix in _NEVER]
     # What rustc looks for among the dependencies is in the key by content; its own files have names it makes up.
     for directory in dict.fromkeys((call.out_dir, *(s.path for s in call.search if s.kind == b"dependency"))):

@@ -21,6 +21,7 @@ from kache.engine.warm_start.own_paths import OwnPaths
 from kache.engine.warm_start.script_runs import links_outside, told_by
 from kache.engine.warm_start.strays import first_stray, wrote_into
 from kache.engine.warm_start.traces import Trace, unhashed
+from kache.engine.warm_start.watched_runs import Watched, inputs_of
 from kache.errors import StoreError
 from kache.store.local import LocalStore, Staged
 
@@ -60,6 +61,7 @@ class Place:
         steering: `host.steering` of its environment.
         last_compile_ns: when the last compile of the build began, ns: every run that it made ended before.
         trusts_declarations: a build script of the checkout reads nothing but what it declares.
+        watched: where such scripts were seen at work; None where they were not.
     """
 
     target_dir: bytes
@@ -72,6 +74,7 @@ class Place:
     steering: bytes = b""
     last_compile_ns: int = 0
     trusts_declarations: bool = False
+    watched: Watched | None = None
 
     @property
     def tie(self) -> bytes:
@@ -260,15 +263,19 @@ class Capture:
     def _finished_run(self, unit: FoundUnit, trace: Trace) -> Unit | None:
         """What a run left; None where it cannot be known what it depends on.
 
-        What a package of the checkout read there beside what it declared is not known: its run is kept where the
-        configuration says that declarations will do.
+        What a package of the checkout read there beside what it declared is known if it was watched: else its run is
+        kept where the configuration says that declarations will do. One that declares nothing has the dates of its
+        package in cargo's hash, and fits nowhere else.
         """
         is_path = self._is_of_checkout(trace)
-        if is_path and not (self._place.trusts_declarations and unit.watched):
+        base = self._place.directory + b"/build/" + unit.directory
+        observed = None
+        if is_path and unit.watched and self._place.watched is not None:
+            observed = inputs_of(unit, base, trace, self._place.watched, self._digests)
+        if is_path and not (unit.watched and (observed or self._place.trusts_declarations)):
             return None
         roots, package = trace.roots, trace.package
         declared = self._declared(unit, package, roots)
-        base = self._place.directory + b"/build/" + unit.directory
         if declared is None or not os.path.isdir(base) or not self._is_of_this_build(unit, package, base):
             return None
         files, is_tied = self._run_files(base, roots)
@@ -297,6 +304,7 @@ class Capture:
             is_open=self._is_steered
             or self._may_have_written_elsewhere()
             or (not is_path and wrote_into(trace.package)),
+            observed=observed or (),
         )
 
     def _may_have_written_elsewhere(self) -> bool:

@@ -78,10 +78,16 @@ class Inputs:
         self._paths: dict[bytes, bytes] = {}
         self._absent: set[bytes] = set()
 
-    def what_changed(self, memo: InputMemo, roots: Roots) -> str | None:
-        """The first input that is not what was read, or None; flags, and variables rustc tracks, cargo compares."""
+    def what_changed(self, memo: InputMemo, roots: Roots, env: Mapping[bytes, bytes] | None = None) -> str | None:
+        """The first input that is not what was read, or None; flags, and variables rustc tracks, cargo compares.
+
+        Args:
+            memo: what was read.
+            roots: of this checkout.
+            env: what variables are compared with; cargo's if None.
+        """
         self.newest_ns = 0
-        around = Surroundings(roots, self._checkout.env, (), self._checkout.salt)
+        around = Surroundings(roots, self._checkout.env if env is None else env, (), self._checkout.salt)
         for item in memo.inputs:
             path = self._path(item.name, roots)
             if item.kind == InputKind.FILE:

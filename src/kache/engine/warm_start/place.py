@@ -16,7 +16,7 @@ from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc import depinfo
 from kache.compilers.rustc.roots import TARGET_TAG, Roots
 from kache.core.digest import Digest, hash_bytes
-from kache.core.entry import Artifact, Role
+from kache.core.entry import Artifact, InputMemo, Role
 from kache.core.outcome import Reason
 from kache.core.unit import Unit, UnitFile
 from kache.engine.warm_start.copies_ahead import CopiesAhead
@@ -27,6 +27,7 @@ from kache.engine.warm_start.places import roots_of
 from kache.engine.warm_start.present import Present, needed_in
 from kache.engine.warm_start.script_runs import told, told_by
 from kache.engine.warm_start.traces import Trace
+from kache.engine.warm_start.watched_runs import own_env
 from kache.errors import StoreError
 from kache.store.local import LocalStore, RestoreHow, RestoreMethod
 
@@ -230,8 +231,7 @@ class Placer:
             if self._inputs.content(roots.real(name)) != digest:
                 return Left(Reason.INPUT_CHANGED_SINCE, f"file:{os.fsdecode(name)}")
         if not unit.entry_key:
-            newest = max((newest_ns(roots.real(name)) for name, _ in unit.natives), default=0)
-            return Left(Reason.INPUT_TOO_NEW) if newest > self._checkout.date_ns else None
+            return self._run_changed(unit, roots)
         memo = self._store.memo(unit.weak_key, unit.entry_key)
         if memo is None:
             return Left(Reason.NOT_RESTORED)
@@ -241,6 +241,17 @@ class Placer:
         if unit.is_path and self._inputs.newest_ns > self._checkout.date_ns:
             return Left(Reason.INPUT_TOO_NEW)
         return None
+
+    def _run_changed(self, unit: Unit, roots: Roots) -> Left | None:
+        """The same for a build script's run, whose declared paths were compared."""
+        newest = max((newest_ns(roots.real(name)) for name, _ in unit.natives), default=0)
+        if unit.observed:
+            seen = InputMemo(b"", b"", unit.observed)
+            changed = self._inputs.what_changed(seen, roots, own_env(self._checkout.env))
+            if changed is not None:
+                return Left(Reason.INPUT_CHANGED_SINCE, changed)
+            newest = max(newest, self._inputs.newest_ns)
+        return Left(Reason.INPUT_TOO_NEW) if newest > self._checkout.date_ns else None
 
     def _roots_of(self, unit: Unit) -> Roots:
         roots = self._roots

@@ -63,6 +63,7 @@ def portable(units: Iterable[Unit], machine: Machine) -> tuple[Unit, ...]:
 def _portable(unit: Unit, machine: Machine) -> Unit | None:
     if (
         unit.tied_to
+        or unit.observed
         or not unit.cwd.startswith(b"<")
         or sum(len(file.content) for file in unit.files) > MAX_INLINE_BYTES
     ):

@@ -21,7 +21,7 @@ from kache.core.unit import Unit
 from kache.engine.builds import Build
 from kache.engine.in_place_linkers import InPlaceLinkers
 from kache.engine.requests import environment
-from kache.engine.warm_start import host, kept, shared
+from kache.engine.warm_start import host, kept, shared, watched_runs
 from kache.engine.warm_start.capture import Capture, Place
 from kache.engine.warm_start.copies_ahead import CopiesAhead
 from kache.engine.warm_start.inputs import Checkout
@@ -29,6 +29,7 @@ from kache.engine.warm_start.lock import locked
 from kache.engine.warm_start.place import Placed, Placer, in_order
 from kache.engine.warm_start.places import cargo_home_of, has_room, is_virgin
 from kache.engine.warm_start.traces import Trace, Traces
+from kache.engine.warm_start.watched_runs import Watched
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
@@ -203,6 +204,8 @@ class WarmStart:
                     return None
                 last_ns = self._traces.last_ns(build_id)
                 count = self._capture(known.workspace, known.intent, known, by_profile, last_ns)
+        if known is not None:
+            watched_runs.remove(watched_runs.directory_of(known.env, known.config.cache_dir))
         self._traces.drop(build_id)
         self._builds.pop(build_id, None)
         return count
@@ -220,6 +223,7 @@ class WarmStart:
             log.info("not captured: tools of this machine changed during the build of %s", os.fsdecode(found.root))
             return 0
         compiled: dict[str, Trace] = {}
+        runs = watched_runs.directory_of(env, known.config.cache_dir)
         for directory in sorted(by_profile, key=lambda path: path.count(b"/")):
             traces = by_profile[directory]
             profile = os.path.relpath(directory, found.target_dir)
@@ -241,6 +245,7 @@ class WarmStart:
                 steering=host.steering(env),
                 last_compile_ns=last_ns,
                 trusts_declarations=known.config.warm_start_scripts == "declared",
+                watched=Watched(runs, env, known.config.trust_domain.encode()) if runs else None,
             )
             units = Capture(self._store, self._digests, place, traces, by_place, compiled).units()
             merged = kept.merge(before, units)
