@@ -196,7 +196,10 @@ def test_clippy_counts_itself_and_its_rustc(tmp_path: Path) -> None:
 def rustup(tmp_path: Path, how: str) -> Path:
     """A proxy that takes the toolchain RUSTUP_TOOLCHAIN or a file `rust-toolchain` names."""
     home = tmp_path / "cargo" / "bin"
-    script(home / "rustup", f'exec {tmp_path}/${{RUSTUP_TOOLCHAIN:-$(cat rust-toolchain)}}/bin/rustc "$@"')
+    script(
+        home / "rustup",
+        f'echo x >>{tmp_path}/asked; exec {tmp_path}/${{RUSTUP_TOOLCHAIN:-$(cat rust-toolchain)}}/bin/rustc "$@"',
+    )
     if how == "symlink":
         (home / "rustc").symlink_to("rustup")
     elif how == "hardlink":
@@ -218,6 +221,21 @@ def test_rustups_proxy_leads_to_the_toolchain_of_the_call(tmp_path: Path, how: s
         before = runs(root)
         assert identify(toolchains, proxy, env) is found
         assert runs(root) == before
+
+
+def test_the_directory_does_not_matter_where_rustup_named_the_toolchain(tmp_path: Path) -> None:
+    """Guards fresh checkouts: asking rustup takes longer than all of a hit."""
+    proxy = rustup(tmp_path, "symlink")
+    root = toolchain_dir(tmp_path / "one")
+    toolchains = Toolchains()
+    env = {**ENV, b"RUSTUP_TOOLCHAIN": b"one"}
+    found = identify(toolchains, proxy, env)
+    before = (tmp_path / "asked").read_text()
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        assert identify(toolchains, proxy, env, cwd=str(tmp_path / str(number))) is found
+    assert (tmp_path / "asked").read_text() == before
+    assert found.sysroot == os.fsencode(root)
 
 
 def test_a_compiler_that_becomes_a_proxy_is_noticed(tmp_path: Path) -> None:

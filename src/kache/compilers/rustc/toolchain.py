@@ -156,7 +156,11 @@ class Toolchains:
         if compiler in self._direct:
             return compiler, library_path
         path = None if b"/" in compiler else get(b"PATH")
-        return compiler, library_path, path, get(b"RUSTUP_TOOLCHAIN"), get(b"RUSTUP_HOME"), get(b"HOME"), cwd
+        chosen = get(b"RUSTUP_TOOLCHAIN")
+        # rustup's cargo names the toolchain to all it starts, and that outranks what rustup finds in a directory.
+        is_anywhere = bool(chosen) and all(place[:1] == b"/" for place in (path or compiler).split(b":"))
+        where = b"" if is_anywhere else cwd
+        return compiler, library_path, path, chosen, get(b"RUSTUP_HOME"), get(b"HOME"), where
 
     def export(self) -> bytes:
         """What is known of binaries, for `restore` after a restart."""
