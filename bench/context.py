@@ -29,6 +29,7 @@ class Context:
         rounds: rounds of everything else compared.
         projects: names of `projects.toml`.
         loops: launcher calls timed per unit.
+        far_rounds: rounds of the phases with a bucket: each arm fetches everything anew.
         peers: the installed peers.
     """
 
@@ -41,6 +42,7 @@ class Context:
     loops: int = 200
     units: int = 5000
     entries: int = 100_000
+    far_rounds: int = 3
     peers: list[Arm] = field(default_factory=list)
     made: list[Arm] = field(default_factory=list)
 

@@ -64,13 +64,18 @@ def installed_kache() -> Path:
 
 
 class KacheBox:
-    """One kache with a cache directory of its own; its daemon ends with it."""
+    """One kache with a cache directory of its own; its daemon ends with it.
+
+    Attributes:
+        more_env: further variables, which may change from round to round.
+    """
 
     def __init__(self, directory: Path, program: Path, base_env: Mapping[str, str], *, daemon: bool = True) -> None:
         self.directory = directory
         self.program = program
         self._base_env = dict(base_env)
         self._daemon = daemon
+        self.more_env: dict[str, str] = {}
         self._make()
 
     @property
@@ -94,7 +99,7 @@ class KacheBox:
         }
         if not self._daemon:
             own["KACHE_DAEMON"] = "0"
-        return self._base_env | own
+        return self._base_env | own | self.more_env
 
     def reset(self) -> None:
         """Start over with an empty cache and no daemon."""

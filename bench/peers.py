@@ -102,11 +102,13 @@ class PeerArm(PlainArm):
         self._directory = directory
         self._own_env = own_env
         self._stop = stop
+        self.dropped: tuple[str, ...] = ()
 
     def env(self, checkout: Path) -> dict[str, str]:
         """Return the environment of a build through the peer, its state kept in the arm's directory."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        return self._base_env | self._own_env(self._directory)
+        env = self._base_env | self._own_env(self._directory)
+        return {name: value for name, value in env.items() if name not in self.dropped}
 
     def reset(self) -> None:
         """End its daemon and remove its state."""
@@ -142,6 +144,26 @@ def arms(work: Path, base_env: Mapping[str, str], *, seeding: bool = False) -> t
         else:
             absent.append(peer.label)
     return present, absent
+
+
+def is_installed(crate: str, work: Path) -> bool:
+    """Whether a peer can be measured."""
+    return any(peer.crate == crate and peer.binary(work).is_file() for peer in PEERS)
+
+
+def with_bucket(work: Path, base_env: Mapping[str, str], bucket: Mapping[str, str]) -> PeerArm:
+    """Make an arm of sccache with a store in a bucket in place of its directory.
+
+    Args:
+        work: where it is installed.
+        base_env: of a plain build.
+        bucket: variables that name the bucket.
+    """
+    peer = next(peer for peer in PEERS if peer.crate == "sccache")
+    arm = _arm(peer, work, {**base_env, **bucket}, {})
+    # With a directory of its own beside the bucket it would not ask the bucket alone.
+    arm.dropped = ("SCCACHE_DIR",)
+    return arm
 
 
 _NO_SEEDING = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 Figures = Mapping[str, Mapping[str, Mapping[str, object]]]
 
@@ -40,6 +40,8 @@ def _headline(phase: str, found: Mapping[str, object]) -> str:
         verbs = found["verbs"]
         assert isinstance(verbs, dict)
         return "; ".join(f"{verb} {_median(each, 'noop_ratio'):.2f} of cargo's no-op" for verb, each in verbs.items())
+    if phase in _OF_BUCKETS:
+        return _OF_BUCKETS[phase](found)
     if phase == "edit":
         return "; ".join(
             f"{label}: first {_median(found[label], 'first_ratio'):.3f} of a plain compile, second"  # type: ignore[arg-type]
@@ -58,6 +60,26 @@ def _headline(phase: str, found: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {_last(found.get(key))}" for key in keys)
 
 
+def _remote(found: Mapping[str, object]) -> str:
+    delays = found["delays"]
+    assert isinstance(delays, dict)
+    shown = "; ".join(
+        f"{label} {_of(each, 'to_unpacking')} of unpacking, {_of(each, 'to_peer')} of sccache"
+        for label, each in delays.items()
+    )
+    return f"{shown}; the longest delay {found['far_to_near']} of none"
+
+
+def _upload(found: Mapping[str, object]) -> str:
+    hanging = found["hanging"]
+    assert isinstance(hanging, dict)
+    less, cpu = _median(found, "wall_less_server_ratio"), _median(found, "cpu_ratio")
+    return f"wall less server {less:.3f}, CPU {cpu:.3f}; a bucket that hangs {_median(hanging, 'cost_s'):.2f} s"
+
+
+_OF_BUCKETS: dict[str, Callable[[Mapping[str, object]], str]] = {"remote": _remote, "upload": _upload}
+
+
 def _last(value: object) -> object:
     """Return the last point of a curve, anything else as it is."""
     return value[-1] if isinstance(value, list) and value and isinstance(value[-1], dict) else value
@@ -69,6 +91,10 @@ def _noop(found: Mapping[str, object]) -> str:
     return ", ".join(
         f"{name.replace('_', ' ')} {'fresh' if state['ok'] else 'NOT FRESH'}" for name, state in noop.items()
     )
+
+
+def _of(found: Mapping[str, object], key: str) -> str:
+    return f"{_median(found, key):.2f}" if found[key] else "?"
 
 
 def _median(found: Mapping[str, object], key: str) -> float:

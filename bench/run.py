@@ -1,6 +1,7 @@
 """`make bench`: measure kache against plain cargo, against the do-nothing floor, and against what peers are installed.
 
-Phases: cold, observe, edit, warm, fresh, hit, disk, index, memory, big-store, planner (`--only cold,warm` chooses). All
+Phases: cold, observe, edit, warm, fresh, hit, disk, index, memory, big-store, planner, remote,
+upload, prefetch (`--only cold,warm` chooses). All
 arms of a phase take turns in one run on one machine. The result is a JSON document with the machine's facts, and an SVG
 of cold and warm per tool.
 """
@@ -23,8 +24,8 @@ from bench.context import Context, say
 from bench.environment import plain_env
 from bench.errors import BenchError, run_main
 from bench.kache_box import installed_kache
-from bench.phases import big_store, cold, disk, edit, fresh, hit, index, memory, observe, planner, warm
-from bench.projects import catalogue
+from bench.phases import big_store, cold, disk, edit, fresh, hit, index, memory, observe, planner, remote, upload, warm
+from bench.projects import catalogue, catalogue_entry
 from bench.report import summary_lines
 
 HERE = Path(__file__).parent
@@ -41,9 +42,13 @@ PHASES: dict[str, Phase] = {
     "memory": memory.run,
     "big-store": big_store.run,
     "planner": planner.run,
+    "remote": remote.run,
+    "upload": upload.run,
 }
 # What is measured on one project only: the first of those chosen, or no project at all.
 ONCE = {"edit", "hit", "memory", "big-store", "planner"}
+# What is asked for on projects of so many units alone.
+LARGE, LARGE_UNITS = {"remote", "upload"}, 200
 
 
 def parse() -> argparse.Namespace:
@@ -62,6 +67,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--loops", type=int, default=200, help="launcher calls timed per unit (default: %(default)s)")
     parser.add_argument("--units", type=int, default=5000, help="units of the memory phase (default: %(default)s)")
     parser.add_argument("--entries", type=int, default=100_000, help="entries of the big store (default: %(default)s)")
+    parser.add_argument(
+        "--far-rounds", type=int, default=3, help="rounds of the phases with a bucket (default: %(default)s)"
+    )
     parser.add_argument("--no-peers", action="store_true", help="leave the installed peers out")
     parser.add_argument(
         "--install-peers", action="store_true", help="install the peers into the work directory and end"
@@ -96,13 +104,20 @@ def main() -> int:
         loops=options.loops,
         units=options.units,
         entries=options.entries,
+        far_rounds=options.far_rounds,
         peers=[] if options.no_peers else present,
     )
     result: dict[str, object] = {
         "schema": 1,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine.facts(work, base, program),
-        "settings": {"pairs": context.pairs, "rounds": context.rounds, "loops": context.loops, "projects": projects},
+        "settings": {
+            "pairs": context.pairs,
+            "rounds": context.rounds,
+            "loops": context.loops,
+            "far_rounds": context.far_rounds,
+            "projects": projects,
+        },
         "peers": {"measured": [arm.name for arm in context.peers], "absent": absent},
     }
     name = (
@@ -111,7 +126,7 @@ def main() -> int:
     )
     figures: dict[str, dict[str, dict[str, object]]] = {}
     for phase in phases:
-        for project in projects[:1] if phase in ONCE else projects:
+        for project in _projects_of(phase, projects):
             say(f"phase {phase}, {project}")
             figures.setdefault(phase, {})[project] = _run_phase(PHASES[phase], context, project)
             # After every phase: an hour of figures must not hang on the last one.
@@ -133,6 +148,14 @@ def _run_phase(phase: Phase, context: Context, project: str) -> dict[str, object
         return {"failed": f"{type(error).__name__}: {error}", "ok": False}
     finally:
         context.stop_all()
+
+
+def _projects_of(phase: str, projects: list[str]) -> list[str]:
+    """On which of the projects chosen a phase runs; on the first of them if none is right for it."""
+    if phase in LARGE:
+        large = [name for name in projects if int(str(catalogue_entry(name).get("units", 0))) >= LARGE_UNITS]
+        return large or projects[:1]
+    return projects[:1] if phase in ONCE else projects
 
 
 def _chosen(wanted: list[str], known: list[str], what: str) -> list[str]:

@@ -118,7 +118,7 @@ def contestants(context: Context) -> tuple[list[Contestant], list[str]]:
         absent.append(f"{ARCHIVE} (needs zstd)")
     # As their documentation says: with what they put into a target before cargo asks.
     present, missing = peers.arms(context.work, context.base_env, seeding=True) if context.peers else ([], [])
-    found += [Contestant(arm, _hits_of(context, arm)) for arm in present]
+    found += [Contestant(arm, hits_of(context, arm)) for arm in present]
     return found, [*absent, *missing]
 
 
@@ -127,7 +127,7 @@ def _kache_hits(arm: KacheArm) -> int:
     return counts.hits + counts.outcomes.get("seeded", 0)
 
 
-def _hits_of(context: Context, arm: Arm) -> Callable[[], int | None]:
+def hits_of(context: Context, arm: Arm) -> Callable[[], int | None]:
     """The statistics of a peer: sccache tells them as JSON, the others in words for people."""
     program = next((peer.binary(context.work) for peer in peers.PEERS if peer.label == arm.name), None)
     if program is None or "sccache" not in arm.name:

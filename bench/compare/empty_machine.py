@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 from bench.arms import KacheArm
-from bench.compare.bucket import Bucket, serving
+from bench.bucket import Bucket, serving
 from bench.compare.contestants import ArchiveContestant, Contestant, Sample
 from bench.compare.rounds import Rounds
-from bench.errors import BenchError
+from bench.far import generated_keys
 
 DELAYS_MS = (0, 50)
 BUILD = ("build",)
@@ -60,7 +57,7 @@ def run(rounds: Rounds) -> dict[str, object]:
     """Measure one project."""
     context = rounds.context
     with serving(context.work / "minio") as bucket:
-        keys = _keys(context.program, context.work)
+        keys = generated_keys(context.program, context.work)
         env = bucket.env | {"KACHE_REMOTE": bucket.url(0), "KACHE_REMOTE_SIGNING_KEY": keys["secret"]}
         writer = context.kache("writer", daemon=True, **env)
         where = rounds.checkout("a")
@@ -85,13 +82,3 @@ def run(rounds: Rounds) -> dict[str, object]:
             label = f"empty machine, {delay_ms} ms"
             result[f"{delay_ms}_ms"] = rounds.take_turns(label, rounds.fresh(f"empty-{delay_ms}", BUILD), among=among)
         return result
-
-
-def _keys(program: Path, work: Path) -> dict[str, str]:
-    env = {**os.environ, "KACHE_CACHE_DIR": str(work / "state" / "keys"), "HOME": str(work)}
-    argv = [str(program), "keys", "generate", "--secret", "--json"]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError("kache makes no key", done.stderr.strip(), "see what it says")
-    found: dict[str, str] = json.loads(done.stdout)["data"]
-    return found

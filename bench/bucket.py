@@ -1,17 +1,19 @@
-"""A MinIO on loopback with one bucket, straight and behind a relay that holds every request back."""
+"""A MinIO on loopback with one bucket, behind relays that hold every request back, and count."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from obstore import get, put, sign
 from obstore.store import S3Store
 
 from bench.errors import BenchError
+from bench.usage import process_cpu_s
 from tools.servers import ServersError, installed
 
 ACCESS, SECRET, NAME = "benchadmin", "benchsecret", "kache-bench"
@@ -27,28 +30,70 @@ _LIMIT_S = 60
 _CHUNK_BYTES = 1 << 16
 
 
+@dataclass(frozen=True)
+class Wire:
+    """What went through a relay so far.
+
+    Attributes:
+        requests: times that a client sent something after an answer.
+        sent_bytes, received_bytes: by clients, heads included.
+    """
+
+    requests: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+    def since(self, before: Wire) -> Wire:
+        """What went through after `before`."""
+        return Wire(
+            self.requests - before.requests,
+            self.sent_bytes - before.sent_bytes,
+            self.received_bytes - before.received_bytes,
+        )
+
+
 class Bucket:
     """The bucket.
 
     Args:
-        ports: delay in milliseconds to the port that has it.
+        port: of the server itself.
+        relays: delay in milliseconds to the relay that has it.
+        server_pid: of the server.
     """
 
-    def __init__(self, ports: dict[int, int]) -> None:
-        self._ports = ports
+    def __init__(self, port: int, relays: Mapping[int, Relay], server_pid: int) -> None:
+        self._port = port
+        self._relays = relays
+        self._server_pid = server_pid
 
     @property
     def env(self) -> dict[str, str]:
         """Credentials."""
         return {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
 
-    def url(self, delay_ms: int) -> str:
+    def endpoint(self, delay_ms: int | None = None) -> str:
+        """Where it is; None for the server itself, with no relay in between."""
+        return f"http://127.0.0.1:{self._port if delay_ms is None else self._relays[delay_ms].port}"
+
+    def url(self, delay_ms: int | None = None, prefix: str = "cache") -> str:
         """As `KACHE_REMOTE` names it."""
-        return f"s3://{NAME}/cache?endpoint=http://127.0.0.1:{self._ports[delay_ms]}"
+        return f"s3://{NAME}/{prefix}?endpoint={self.endpoint(delay_ms)}"
+
+    def wire(self, delay_ms: int) -> Wire:
+        """What went through a relay so far."""
+        return self._relays[delay_ms].wire
+
+    def server_cpu_s(self) -> float:
+        """CPU seconds of the server so far."""
+        return process_cpu_s(self._server_pid)
+
+    def signed(self, name: str, delay_ms: int) -> str:
+        """A URL for whoever fetches an object without credentials."""
+        return str(sign(self._client(delay_ms), "GET", name, timedelta(hours=12)))
 
     def put(self, name: str, content: bytes) -> None:
         """Store an object."""
-        put(self._client(0), name, content)
+        put(self._client(), name, content)
 
     def get(self, name: str, delay_ms: int) -> bytes:
         """Fetch an object."""
@@ -56,7 +101,7 @@ class Bucket:
 
     def make(self) -> None:
         """Make it, as soon as the server takes requests."""
-        url = sign(self._client(0), "PUT", "", timedelta(seconds=60))
+        url = sign(self._client(), "PUT", "", timedelta(seconds=60))
         deadline = time.monotonic() + _LIMIT_S
         while True:
             try:
@@ -73,16 +118,16 @@ class Bucket:
                 raise BenchError("MinIO makes no bucket", why, "look at its log")
             time.sleep(0.1)
 
-    def _client(self, delay_ms: int) -> S3Store:
+    def _client(self, delay_ms: int | None = None) -> S3Store:
         config: Any = {"access_key_id": ACCESS, "secret_access_key": SECRET, "region": "us-east-1", "bucket": NAME}
-        config["endpoint"] = f"http://127.0.0.1:{self._ports[delay_ms]}"
+        config["endpoint"] = self.endpoint(delay_ms)
         options: Any = {"allow_http": True, "timeout": "300s"}
         return S3Store(config=config, client_options=options)
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[Bucket]:
-    """Run the server and the relay.
+def serving(directory: Path, delays_ms: tuple[int, ...] = (0, 50)) -> Iterator[Bucket]:
+    """Run the server, and a relay for each delay.
 
     Raises:
         BenchError: the server cannot be had.
@@ -91,7 +136,8 @@ def serving(directory: Path) -> Iterator[Bucket]:
         program = installed("minio")
     except ServersError as error:
         raise BenchError("there is no MinIO", str(error), "make servers") from error
-    directory.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
     port = _free_port()
     env = {"PATH": os.defpath, "HOME": str(directory), "MINIO_ROOT_USER": ACCESS, "MINIO_ROOT_PASSWORD": SECRET}
     with (directory / "log").open("wb") as log:
@@ -99,13 +145,15 @@ def serving(directory: Path) -> Iterator[Bucket]:
         process = subprocess.Popen(
             argv, env={**env, "MINIO_BROWSER": "off"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
-    relay = Relay(port, 0.05)
+    relays: dict[int, Relay] = {}
     try:
-        bucket = Bucket({0: port, 50: relay.port})
+        relays |= {delay_ms: Relay(port, delay_ms / 1000) for delay_ms in delays_ms}
+        bucket = Bucket(port, relays, process.pid)
         bucket.make()
         yield bucket
     finally:
-        relay.close()
+        for relay in relays.values():
+            relay.close()
         process.terminate()
         process.wait(timeout=30)
 
@@ -115,12 +163,16 @@ class Relay:
 
     Args:
         to: the server's port.
-        delay_s: of each request.
+        delay_s: of each request; a long one is a server that hangs.
+
+    Attributes:
+        wire: what went through.
     """
 
     def __init__(self, to: int, delay_s: float) -> None:
         self._to, self._delay_s = to, delay_s
         self.port = 0
+        self.wire = Wire()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
@@ -163,6 +215,7 @@ class Relay:
     ) -> None:
         with contextlib.suppress(OSError):
             while chunk := await source.read(_CHUNK_BYTES):
+                self._count(chunk, is_request=is_request, is_new=is_request and state["answered"])
                 if is_request and state["answered"]:
                     await asyncio.sleep(self._delay_s)
                 state["answered"] = not is_request
@@ -170,6 +223,11 @@ class Relay:
                 await to.drain()
             if to.can_write_eof():
                 to.write_eof()
+
+    def _count(self, chunk: bytes, *, is_request: bool, is_new: bool) -> None:
+        before, size = self.wire, len(chunk)
+        sent, received = (size, 0) if is_request else (0, size)
+        self.wire = Wire(before.requests + is_new, before.sent_bytes + sent, before.received_bytes + received)
 
 
 def _free_port() -> int:
