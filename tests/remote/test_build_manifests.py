@@ -12,6 +12,7 @@ from kache.core.usage import BuildRecord
 from kache.engine.transfer import manifests
 from kache.engine.transfer.remotes import open_one
 from kache.store import build_records
+from tests.remote.test_warm_start_remote import outcomes, with_registry
 from tests.support import processes
 from tests.support.machines import Machines
 from tests.support.projects import chain, everything
@@ -39,6 +40,37 @@ def test_a_build_leaves_a_record_of_its_units_in_order_of_need(machines: Machine
     assert [each.id for each in records(box)] == [record.id]
     project.clean().cargo("check")
     assert {each.intent.command for each in records(box)} == {"build", "check"}
+
+
+def test_units_that_warm_start_placed_are_in_the_record(machines: Machines) -> None:
+    """Guards plans: cargo asks nothing of a unit it finds fresh, and the next empty machine needs it all the same."""
+    box = machines.writer(KACHE_WARM_START="1")
+    files = with_registry(box)
+    first = box.checkout("a", files)
+    first.build()
+    (called,) = records(box)
+    second = box.checkout("elsewhere/b", files)
+    second.write("Cargo.lock", (first.path / "Cargo.lock").read_bytes())
+    assert outcomes(second.build()) == {"seeded"}
+    (placed,) = records(box)
+    assert placed.id == called.id and placed.is_whole and placed.took_ms == 0
+    assert {unit.outcome for unit in placed.units} == {"seeded"}
+    assert by_crate(placed) == by_crate(called)
+
+
+def by_crate(record: BuildRecord) -> dict[tuple[str, str], object]:
+    """What a record says of each unit, but for when and how it came."""
+    units = record.units
+    return {
+        (unit.crate_name, unit.package): (
+            unit.key,
+            unit.origin,
+            unit.source,
+            unit.unit_hash,
+            {units[at].crate_name for at in unit.waits},
+        )
+        for unit in units
+    }
 
 
 def test_an_edited_source_changes_its_units_and_no_others(machines: Machines) -> None:

@@ -17,10 +17,12 @@ class LockPackages(NamedTuple):
     Attributes:
         digest: of the file; empty where there is none that can be read.
         ids: (name, version) to the ids of packages that come from elsewhere; two sources may have one such pair.
+        versions: name to the versions of all packages.
     """
 
     digest: Digest
     ids: dict[tuple[str, str], bytes]
+    versions: dict[str, list[str]]
 
 
 def read(root: bytes) -> LockPackages:
@@ -29,19 +31,23 @@ def read(root: bytes) -> LockPackages:
         with open(os.path.join(root, b"Cargo.lock"), "rb") as file:
             data = file.read(MAX_BYTES)
     except OSError:
-        return LockPackages(b"", {})
+        return LockPackages(b"", {}, {})
     import tomllib
 
     try:
         packages = tomllib.loads(data.decode()).get("package", [])
     except (ValueError, RecursionError):
         packages = []
-    ids = {}
+    ids: dict[tuple[str, str], bytes] = {}
+    versions: dict[str, list[str]] = {}
     for package in packages if isinstance(packages, list) else []:
-        if isinstance(package, dict) and package.get("source"):
+        if not isinstance(package, dict):
+            continue
+        versions.setdefault(str(package.get("name", "")), []).append(str(package.get("version", "")))
+        if package.get("source"):
             fields = tuple(str(package.get(name, "")) for name in ("name", "version", "source", "checksum"))
             ids[fields[0], fields[1]] = package_id(*fields)
-    return LockPackages(hash_bytes(data), ids)
+    return LockPackages(hash_bytes(data), ids, versions)
 
 
 def package_id(name: str, version: str, source: str, checksum: str) -> bytes:

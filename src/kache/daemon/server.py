@@ -176,6 +176,7 @@ class Server:
             "in_flight": self.engine.in_flight,
             "compiles": self.engine.running(),
             "edit_states": self.engine.edit_states.count,
+            "recording_s": round(self.engine.learning.spent_s, 4),
             "socket": str(self.config.socket_path),
             "cache_dir": str(self.cache_dir),
         }

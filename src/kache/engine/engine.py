@@ -202,6 +202,7 @@ class Engine:
             log.exception("warm start failed")
         if placed is None:
             return 0
+        self.learning.note_placed(call, placed.units)
         for outcome, known in told(placed, int((time.perf_counter() - started) * 1e6)):
             self._add_event(call, outcome, **known)
         return len(placed.units)

@@ -8,6 +8,7 @@ from kache.core.digest import Digest
 from kache.core.usage import PlanScore, UnitUse
 from kache.planner.plan import PlannedUnit
 
+_PLACED = "seeded"
 _PRIOR_BYTES = 50 << 20
 """A reason is trusted until so much was fetched for it in vain."""
 
@@ -28,10 +29,12 @@ def score(
     """
     plan = {unit.key: unit for unit in planned}
     by_key = {use.key: use for use in used}
-    needed = [use for key, use in by_key.items() if key not in had]
+    # What warm start placed came with its set: no plan was needed for it.
+    by_plan = {key: use for key, use in by_key.items() if use.outcome != _PLACED or key in brought_ms}
+    needed = [use for key, use in by_plan.items() if key not in had]
     fetched = [plan[key] for key in brought_ms if key in plan]
     hits = [unit for unit in fetched if unit.key in by_key]
-    late = [key for key in plan if key in by_key and key not in brought_ms and key not in had]
+    late = [key for key in plan if key in by_plan and key not in brought_ms and key not in had]
     reasons: dict[str, list[int]] = {}
     for unit in fetched:
         counts = reasons.setdefault(unit.reason, [0, 0])

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -21,9 +21,10 @@ from kache.compilers.rustc.toolchain import Toolchains
 from kache.core.digest import Digest
 from kache.core.entry import Entry
 from kache.core.outcome import Outcome
+from kache.core.unit import Unit
 from kache.core.usage import BuildRecord, Intent, PlanScore
 from kache.engine.calls import Call
-from kache.engine.prefetch.records import Use, digest_of, label_of, units_of, workspace_id
+from kache.engine.prefetch.records import PlacedUnit, Use, digest_of, label_of, units_of, workspace_id
 from kache.engine.requests import environment
 from kache.engine.transfer import policy
 from kache.errors import StoreError
@@ -70,6 +71,7 @@ class Learning:
 
     Attributes:
         brought: entries that a prefetch has brought and no call has used yet.
+        spent_s: CPU time that noting and recording have taken.
     """
 
     def __init__(self, store: LocalStore, toolchains: Toolchains, *, is_on: bool) -> None:
@@ -77,6 +79,8 @@ class Learning:
         self._toolchains = toolchains
         self._is_on = is_on
         self._builds: OrderedDict[str, Watched | None] = OrderedDict()
+        self._placed: OrderedDict[str, tuple[Call, tuple[Unit, ...]]] = OrderedDict()
+        self.spent_s = 0.0
         self.brought = _unused(store) if is_on else set()
 
     def note(self, call: Call, entry: Entry, outcome: Outcome) -> Outcome:
@@ -87,13 +91,25 @@ class Learning:
         """
         if not self._is_on:
             return outcome
+        began_s = time.thread_time()
         if outcome is Outcome.LOCAL_HIT and entry.key in self.brought:
             outcome = Outcome.PREFETCH_HIT
         watched = self.watched(call)
         if watched is not None and entry.key not in watched.uses and len(watched.uses) < MAX_USES:
             watched.last = call.clock
             watched.uses[entry.key] = Use.of(call.request, entry, outcome, max(call.clock - watched.clock, 0.0))
+        self.spent_s += time.thread_time() - began_s
         return outcome
+
+    def note_placed(self, call: Call, units: Sequence[Unit]) -> None:
+        """Warm start has put units into a build's target: cargo will not ask for them, and has used them all the same.
+
+        Nothing is looked at before the build is over: cargo waits.
+        """
+        if self._is_on and units:
+            self._placed[call.build.id] = call, tuple(units)
+            if len(self._placed) > MAX_BUILDS:
+                self._placed.popitem(last=False)
 
     def watched(self, call: Call) -> Watched | None:
         """The build of a call; None for a command that builds nothing, or nothing that is understood."""
@@ -106,6 +122,7 @@ class Learning:
     def forget(self, build_id: str) -> None:
         """Nothing will come of a build."""
         self._builds.pop(build_id, None)
+        self._placed.pop(build_id, None)
 
     def bring(self, asked: Collection[Digest], came: Collection[Digest]) -> None:
         """A prefetch has ended for some entries, and these came."""
@@ -118,7 +135,8 @@ class Learning:
 
     def builds(self) -> list[str]:
         """Builds that have used something."""
-        return [build for build, watched in list(self._builds.items()) if watched is not None and watched.uses]
+        called = [build for build, watched in list(self._builds.items()) if watched is not None and watched.uses]
+        return list(dict.fromkeys((*called, *self._placed)))
 
     def finish(self, build_id: str, score: Scorer) -> BuildRecord | None:
         """Make and keep the record of a build that ended; reads its sources, so it belongs into a worker thread.
@@ -130,12 +148,25 @@ class Learning:
         Raises:
             StoreError: it cannot be kept.
         """
+        began_s = time.thread_time()
+        try:
+            return self._finish(build_id, score)
+        finally:
+            self.spent_s += time.thread_time() - began_s
+
+    def _finish(self, build_id: str, score: Scorer) -> BuildRecord | None:
+        call, in_place = self._placed.pop(build_id, (None, ()))
+        if call is not None:
+            self.watched(call)
         watched = self._builds.pop(build_id, None)
-        if watched is None or not watched.uses:
+        if watched is None:
             return None
-        units, lockfile, is_whole = units_of(watched.place, watched.uses)
+        placed = self._with_entries(in_place)
+        if not watched.uses and not placed:
+            return None
+        units, lockfile, is_whole = units_of(watched.place, watched.uses, placed)
         found = with_lockfile(watched.intent, lockfile)
-        took_ms = int((watched.last - watched.clock) * 1000)
+        took_ms = int(max(watched.last - watched.clock, 0.0) * 1000)
         record = BuildRecord(
             id=digest_of(found, [unit.key for unit in units]),
             intent=found,
@@ -151,11 +182,20 @@ class Learning:
             record = replace(record, score=made)
             self._store.records.add_score(found.workspace, build_id, watched.started_ns, made)
         self._store.records.add(record, watched.started_ns, send_to)
-        used = self.brought.intersection(watched.uses)
+        used = self.brought.intersection(unit.key for unit in units)
         if used:
             self.brought -= used
             self._store.records.used(used)
         return record
+
+    def _with_entries(self, units: Iterable[Unit]) -> list[PlacedUnit]:
+        """Those that were compiled: what a script's run left is no entry that a call would ask for."""
+        found = []
+        for unit in units:
+            known = self._store.committed(unit.entry_key) if unit.entry_key else None
+            if known is not None:
+                found.append(PlacedUnit(unit, known[0], known[1].inputs))
+        return found
 
     def _begun(self, call: Call) -> Watched | None:
         build, request = call.build, call.request

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from kache.cargo import lock_packages, source_groups
+from kache.cargo.lock_packages import LockPackages
 from kache.cargo.workspace import Workspace
 from kache.core.digest import Digest, hash_bytes, hash_parts
-from kache.core.entry import Entry
+from kache.core.entry import Entry, InputKind, MemoInput
+from kache.core.outcome import Outcome
+from kache.core.unit import Unit
 from kache.core.usage import Intent, UnitUse
 from kache.ipc.protocol import Request
 
@@ -19,6 +22,7 @@ _NAME = b"CARGO_PKG_NAME="
 _VERSION = b"CARGO_PKG_VERSION="
 _DIRECTORY = b"CARGO_MANIFEST_DIR="
 _HASH_CHARS = 16
+_CHECKOUT = b"<cwd>"
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -79,9 +83,26 @@ class Use(NamedTuple):
         )
 
 
-def units_of(place: Workspace, uses: Mapping[Digest, Use]) -> tuple[tuple[UnitUse, ...], Digest, bool]:
+class PlacedUnit(NamedTuple):
+    """A unit that warm start has put into the target: no call tells of it.
+
+    Attributes:
+        unit: as it was placed.
+        entry: of its compile.
+        inputs: of that compile, the root source first of its files.
+    """
+
+    unit: Unit
+    entry: Entry
+    inputs: Sequence[MemoInput]
+
+
+def units_of(
+    place: Workspace, called: Mapping[Digest, Use], placed: Iterable[PlacedUnit] = ()
+) -> tuple[tuple[UnitUse, ...], Digest, bool]:
     """The units of a record, the lockfile's digest, and whether every unit that another needs is among them."""
     lock = lock_packages.read(place.root)
+    uses = {each.entry.key: _use_of(place, each, lock) for each in placed} | dict(called)
     groups = source_groups.digests(place.root, place.target_dir)
     ordered = sorted(uses.values(), key=lambda use: use.need_s)
     by_stem = {stem: at for at, use in enumerate(ordered) for stem in use.stems}
@@ -114,6 +135,43 @@ def units_of(place: Workspace, uses: Mapping[Digest, Use]) -> tuple[tuple[UnitUs
             )
         )
     return tuple(units), lock.digest, is_whole
+
+
+def _use_of(place: Workspace, placed: PlacedUnit, lock: LockPackages) -> Use:
+    """What the call would have told: of a package elsewhere, where it is unpacked says which version it is."""
+    unit, entry = placed.unit, placed.entry
+    name = os.path.basename(unit.directory).rpartition("-")[0]
+    unpacked, known = os.path.basename(os.fsdecode(unit.cwd)), lock.versions.get(name, [])
+    version = next((each for each in known if unpacked == f"{name}-{each}"), known[0] if len(known) == 1 else "")
+    directory, source = unit.cwd, b""
+    if unit.is_path and unit.cwd == _CHECKOUT:
+        first = next((item.name for item in placed.inputs if item.kind == InputKind.FILE), b"")
+        if first.startswith(_CHECKOUT + b"/"):
+            source = os.path.join(place.root, first[len(_CHECKOUT) + 1 :])
+            directory = _package_of(source, place.root)
+    return Use(
+        entry.key,
+        entry.crate_name,
+        entry.unit_kind,
+        entry.compile_ms,
+        sum(artifact.size for artifact in entry.artifacts),
+        frozenset(artifact.name.partition(".")[0] for artifact in entry.artifacts),
+        entry.links,
+        name,
+        version,
+        directory,
+        source,
+        Outcome.SEEDED,
+        0.0,
+    )
+
+
+def _package_of(source: bytes, root: bytes) -> bytes:
+    """The nearest directory above a source with a Cargo.toml, within the workspace."""
+    directory = os.path.dirname(source)
+    while directory.startswith(root + b"/") and not os.path.exists(os.path.join(directory, b"Cargo.toml")):
+        directory = os.path.dirname(directory)
+    return directory
 
 
 def _origin(
