@@ -77,7 +77,23 @@ def _upload(found: Mapping[str, object]) -> str:
     return f"wall less server {less:.3f}, CPU {cpu:.3f}; a bucket that hangs {_median(hanging, 'cost_s'):.2f} s"
 
 
-_OF_BUCKETS: dict[str, Callable[[Mapping[str, object]], str]] = {"remote": _remote, "upload": _upload}
+def _prefetch(found: Mapping[str, object]) -> str:
+    commits, recording = found["commits"], found["recording"]
+    assert isinstance(commits, dict)
+    assert isinstance(recording, dict)
+    shown = ", ".join(f"{label} {each['precision']:.2f} and {each['recall']:.2f}" for label, each in commits.items())
+    return (
+        f"{_of(found, 'to_one_by_one')} of one object per miss, {_of(found, 'to_sum')} of archive and build,"
+        f" after a bump {_of(found, 'to_bulk')} of bulk; precision and recall: {shown};"
+        f" recording {recording['share']:.2%} of a cold build"
+    )
+
+
+_OF_BUCKETS: dict[str, Callable[[Mapping[str, object]], str]] = {
+    "remote": _remote,
+    "upload": _upload,
+    "prefetch": _prefetch,
+}
 
 
 def _last(value: object) -> object:

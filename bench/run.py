@@ -24,7 +24,22 @@ from bench.context import Context, say
 from bench.environment import plain_env
 from bench.errors import BenchError, run_main
 from bench.kache_box import installed_kache
-from bench.phases import big_store, cold, disk, edit, fresh, hit, index, memory, observe, planner, remote, upload, warm
+from bench.phases import (
+    big_store,
+    cold,
+    disk,
+    edit,
+    fresh,
+    hit,
+    index,
+    memory,
+    observe,
+    planner,
+    prefetch,
+    remote,
+    upload,
+    warm,
+)
 from bench.projects import catalogue, catalogue_entry
 from bench.report import summary_lines
 
@@ -44,11 +59,12 @@ PHASES: dict[str, Phase] = {
     "planner": planner.run,
     "remote": remote.run,
     "upload": upload.run,
+    "prefetch": prefetch.run,
 }
 # What is measured on one project only: the first of those chosen, or no project at all.
 ONCE = {"edit", "hit", "memory", "big-store", "planner"}
 # What is asked for on projects of so many units alone.
-LARGE, LARGE_UNITS = {"remote", "upload"}, 200
+LARGE, LARGE_UNITS = {"remote", "upload", "prefetch"}, 200
 
 
 def parse() -> argparse.Namespace:
