@@ -12,10 +12,13 @@ import shutil
 import sqlite3
 import subprocess
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from bench.arms import KacheArm
 from bench.bucket import Bucket, serving
@@ -36,8 +39,6 @@ from bench.far import (
     within,
 )
 from bench.projects import cargo, catalogue_entry, version_of
-from kache.core.usage import BuildRecord
-from kache.store import build_records
 
 DELAY_MS = 50
 SINGLE_LIMIT, SUM_LIMIT, BULK_LIMIT = 0.6, 1.25, 0.8
@@ -45,6 +46,8 @@ PRECISION, RECALL, RECORDING_LIMIT = 0.9, 0.95, 0.01
 ARCHIVE = "blobs.tar.zst"
 FLIPPED = ("build", "--no-default-features")
 _BROUGHT = "prefetch_hit"
+_UNITS = 5
+"""Place of the units in a record."""
 _HITS = ("local_hit", "prefetch_hit", "remote_hit")
 
 
@@ -165,7 +168,7 @@ class _Phase:
             shutil.rmtree(where.parent)
         stats: dict[str, Any] = arm.box.ask("stats", "--json")
         plans, remote = stats["plans"], stats["remote"]
-        needed = [unit for unit in _record(arm).units if unit.key in self._there]
+        needed = [unit for unit in _units(arm) if unit.key in self._there]
         brought = [unit for unit in needed if unit.outcome == _BROUGHT]
         arm.stop()
         precision = 1 - remote["unused_bytes"] / max(remote["received_bytes"], 1)
@@ -272,11 +275,21 @@ def _keys(arm: KacheArm) -> list[bytes]:
     return [row[0] for row in _rows(arm, "SELECT key FROM entries")]
 
 
-def _record(arm: KacheArm) -> BuildRecord:
-    """What the last build used; it is written when the build has ended."""
+class _Unit(NamedTuple):
+    """What a record says of a unit, as far as it counts here."""
+
+    key: bytes
+    crate_name: str
+    size_bytes: int
+    outcome: str
+
+
+def _units(arm: KacheArm) -> list[_Unit]:
+    """What the last build used, by its record (zlib, msgpack, structs as arrays); written when the build has ended."""
     for _ in range(100):
         rows = _rows(arm, "SELECT body FROM build_records ORDER BY at_ns DESC LIMIT 1")
         if rows:
-            return build_records.decode(rows)[0]
+            units = msgspec.msgpack.decode(zlib.decompress(rows[0][0]))[_UNITS]
+            return [_Unit(each[0], each[1], each[8], each[10]) for each in units]
         time.sleep(0.1)
     raise BenchError("the build left no record", "the daemon writes it when cargo has ended", "see daemon.log")
