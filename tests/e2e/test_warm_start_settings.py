@@ -91,3 +91,24 @@ def test_what_a_script_says_with_space_around_it_counts(still_box: Sandbox) -> N
     for data, checkout in checkouts.items():
         checkout.clean().build()
         assert checkout.program("prog") == f"{str(data == 'yes').lower()}\n"
+
+
+def test_a_package_that_was_edited_where_it_was_unpacked_runs_its_script_again(still_box: Sandbox) -> None:
+    """Guards people who look into a package by editing it: a fresh target shows what they did, declared or not."""
+    script = """fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-env=SAID={}", std::fs::read_to_string("data").unwrap());
+}
+"""
+    registry = LocalRegistry(still_box.root / "registry")
+    package = {"Cargo.toml": manifest("depx").replace("0.1.0", "1.0.0"), "build.rs": script, "data": "as published"}
+    source = 'pub fn place() -> &\'static str { env!("SAID") }\n'
+    registry.publish("depx", {**package, "src/lib.rs": source})
+    registry.serve(still_box.cargo_home)
+    first = still_box.checkout("a", alone(ON_A_PACKAGE))
+    first.build()
+    assert "build-script-run" in placed(first.clean(), "build")
+    (unpacked,) = still_box.cargo_home.glob("registry/src/*/depx-1.0.0")
+    (unpacked / "data").write_text("edited")
+    assert "build-script-run" not in placed(first.clean(), "build")
+    assert first.program("prog") == "edited\n"

@@ -45,6 +45,8 @@ _KNOWN = (
     | {b"--allow-staged", b"--allow-no-vcs", b"--edition", b"--broken-code", b"--unit-graph", b"--build-plan"}
     | {b"--artifact-dir", b"--out-dir", b"--output-format", b"-q", b"-v"}
 )
+NEW_LAYOUT = b"build-dir-new-layout"
+"""Of cargo's unstable features: a directory for each unit, where nothing that was placed would be looked for."""
 _KNOWN_SHORT = (b"-j", b"-F", b"-Z", b"-p")
 """With the value in the same word."""
 
@@ -130,7 +132,7 @@ def read(argv: Sequence[bytes]) -> BuildIntent | None:
             config.append(value)
         else:
             found[name] = value
-    if verb not in BUILDING or said_v > 1:
+    if verb not in BUILDING or said_v > 1 or {NEW_LAYOUT, b"-Z" + NEW_LAYOUT} & {*words}:
         return None  # with -vv cargo shows what build scripts and dependencies say as they are built
     return BuildIntent(
         verb=verb,

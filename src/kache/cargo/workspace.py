@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kache.cargo.intent import BuildIntent
+from kache.cargo.intent import NEW_LAYOUT, BuildIntent
 from kache.core.digest import Digest, hash_parts
 
 _CONFIG_NAMES = (b"config", b"config.toml")
@@ -48,7 +48,7 @@ def find(intent: BuildIntent, cwd: bytes, env: Mapping[bytes, bytes]) -> Workspa
         return None
     try:
         configs = list(_configs(start, env))
-        if _is_aliased(intent.verb, configs, env):
+        if _is_aliased(intent.verb, configs, env) or _is_laid_out_anew(configs, env):
             return None
         root, text = _root(manifest)
         directory = _target_dir(intent, start, root, env, configs)
@@ -112,6 +112,15 @@ def _is_aliased(verb: bytes, configs: Iterable[Config], env: Mapping[bytes, byte
     name = os.fsdecode(verb)
     tables = [document.get("alias") for _, document in configs]
     return b"CARGO_ALIAS_" + verb.upper() in env or any(isinstance(table, dict) and name in table for table in tables)
+
+
+def _is_laid_out_anew(configs: Iterable[Config], env: Mapping[bytes, bytes]) -> bool:
+    """Whether a nightly cargo is told to lay out its directories in a way that is not known here."""
+    name = os.fsdecode(NEW_LAYOUT)
+    if env.get(b"CARGO_UNSTABLE_" + NEW_LAYOUT.replace(b"-", b"_").upper(), b"false") != b"false":
+        return True
+    tables = [document.get("unstable") for _, document in configs]
+    return any(isinstance(table, dict) and table.get(name) for table in tables)
 
 
 def _target_dir(

@@ -26,6 +26,7 @@ from kache.engine.warm_start.lock import locked
 from kache.engine.warm_start.places import roots_of
 from kache.engine.warm_start.present import Present, needed_in
 from kache.engine.warm_start.script_runs import told, told_by
+from kache.engine.warm_start.strays import wrote_into
 from kache.engine.warm_start.traces import Trace
 from kache.engine.warm_start.watched_runs import own_env
 from kache.errors import StoreError
@@ -244,6 +245,9 @@ class Placer:
 
     def _run_changed(self, unit: Unit, roots: Roots) -> Left | None:
         """The same for a build script's run, whose declared paths were compared."""
+        # Who looks into a package edits it where it was unpacked, files that its script declares or does not.
+        if not unit.is_path and wrote_into(roots.real(unit.cwd)):
+            return Left(Reason.INPUT_CHANGED_SINCE, f"file:{os.fsdecode(unit.cwd)}")
         newest = max((newest_ns(roots.real(name)) for name, _ in unit.natives), default=0)
         if unit.observed:
             seen = InputMemo(b"", b"", unit.observed)

@@ -50,14 +50,16 @@ def wrote_into(package: bytes) -> bool:
         if top == below:
             return True
     unpacked_ns = os.stat(top + b"/" + _UNPACKED).st_mtime_ns
-    for at, (folder, folders, names) in enumerate(os.walk(package)):
-        if at > _MAX_FOLDERS:
-            return True
-        if b".git" in folders:
-            folders.remove(b".git")
-        if any(os.lstat(os.path.join(folder, name)).st_mtime_ns > unpacked_ns for name in names):
-            return True
-    return False
+    folders = [package]
+    for _ in range(_MAX_FOLDERS):
+        if not folders:
+            return False
+        for each in _entries(folders.pop()):
+            if each.is_dir(follow_symlinks=False):
+                folders += [each.path] if each.name != b".git" else []
+            elif each.stat(follow_symlinks=False).st_mtime_ns > unpacked_ns:
+                return True
+    return True
 
 
 def _strays(directory: bytes, outputs: Set[bytes], *, is_top: bool) -> Iterator[bytes]:
