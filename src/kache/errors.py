@@ -113,6 +113,14 @@ class DaemonUnreachableError(KacheError):
     default_fix = "run kache daemon start; builds go on without it"
 
 
+class DaemonSilentError(DaemonUnreachableError):
+    """A daemon is there, and says nothing: it was stopped, or it hangs."""
+
+    code = "daemon-silent"
+    next_commands: tuple[str, ...] = ("kache daemon log",)
+    default_fix = "see kache daemon log; end it by its pid, then kache daemon start"
+
+
 class RemoteError(KacheError):
     """The remote cannot do what it was asked for; builds go on with the store of this machine."""
 

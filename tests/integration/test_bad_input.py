@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -63,7 +64,15 @@ def test_a_daemon_that_does_not_answer(silent_daemon: CliBox, words: tuple[str, 
 def test_a_daemon_that_does_not_answer_is_found(silent_daemon: CliBox) -> None:
     done = silent_daemon.run("doctor", "--json")
     (found,) = [check for check in json.loads(done.stdout)["data"]["checks"] if check["check"] == "daemon"]
-    assert found["status"] == "warn" and "nobody answers" in found["what"]
+    assert found["status"] == "warn" and f"(pid {os.getpid()}) does not answer" in found["what"]
+
+
+@pytest.mark.parametrize("action", ["status", "stop", "start"])
+def test_a_daemon_that_is_there_and_silent_is_not_called_absent(silent_daemon: CliBox, action: str) -> None:
+    done = silent_daemon.run("daemon", action)
+    assert done.returncode == 1 and done.stdout == ""
+    one_message(done, "daemon-silent")
+    assert f"kill -9 {os.getpid()}" in done.stderr
 
 
 @pytest.mark.parametrize("words", READERS, ids=" ".join)

@@ -60,7 +60,19 @@ def test_list_sorts_and_selects(box: CliBox) -> None:
     assert names("--sort", "size") == ["beta_two", "alpha"]
     assert names("--sort", "hits") == ["alpha", "beta_two"]
     assert names("beta-two") == ["beta_two"]
-    assert "2 entries, 109 B" in box.run("list").stdout
+    assert "no entries; did you mean beta_two?" in box.run("list", "beta-tow").stdout
+
+
+def test_a_file_that_entries_share_counts_once(box: CliBox) -> None:
+    index = box.index()
+    for number, digests in ((1, (b"a", b"b")), (2, (b"b", b"c")), (3, (b"d",))):
+        index.entry("twice" if number < 3 else "other", number=number)
+        for digest in digests:
+            index.insert("entry_blobs", key=bytes([number]) * 32, digest=digest)
+    for size, digest in enumerate((b"a", b"b", b"c", b"d"), 1):
+        index.insert("blobs", digest=digest, size=1, allocated=4096 * size, mtime_ns=0, ctime_ns=0, boot="")
+    assert box.data("list", "twice")["allocated_bytes"] == 4096 * (1 + 2 + 3)
+    assert "3 entries, 40.0 KiB (a shared file counts once)" in box.run("list").stdout
 
 
 def test_why_miss_names_the_file_that_changed(box: CliBox) -> None:
@@ -80,6 +92,36 @@ def test_why_miss_names_the_file_that_changed(box: CliBox) -> None:
     assert len(box.data("why-miss", "serde")["misses"]) == 1
     assert "file src/lib.rs: aa -> bb" in box.run("why-miss", "serde", "--last-build").stdout
     assert "no compile of crate other" in box.run("why-miss", "other").stdout
+
+
+def test_why_miss_names_flags_one_by_one_and_the_nearest_compile(box: CliBox) -> None:
+    """Cargo's hashes follow from the flags, and a build script is known by its package."""
+    index = box.index()
+
+    def compiled(*flags: str, number: int, out: str, build: str = "1-1") -> None:
+        args = (*flags, f"-C metadata={number}", f"-C extra-filename=-{number}")
+        library = f"link:libsyn-{number:016x}.rlib"
+        inputs = [("arg", each) for each in args]
+        inputs += [("env:CARGO_PKG_NAME", "zmij"), ("env:OUT_DIR", f"{out}/{number}"), (library, "aa")]
+        index.event("miss", build=build, crate="build_script_build", unit_kind="build-script", inputs=inputs)
+
+    compiled("-C opt-level=3", "-C strip=debuginfo", number=1, out="release")
+    compiled("-C debuginfo=2", number=2, out="debug")
+    compiled("-C debuginfo=1", number=3, out="debug", build="2-2")
+    index.build("2-2")
+    (found,) = box.data("why-miss", "--last-build")["misses"]
+    assert found["changes"] == [{"kind": "flag", "label": "-C debuginfo", "before": "2", "after": "1"}]
+    assert "zmij build-script: 1 input changed" in box.run("why-miss").stdout
+
+
+def test_a_reason_is_explained_and_a_mistyped_crate_is_suggested(box: CliBox) -> None:
+    index = box.index()
+    index.build("1-1")
+    index.event("passthrough", crate="serde", reason="no-artifact-messages")
+    index.event("passthrough", crate="serde", reason="no-artifact-messages")
+    said = box.run("why-miss").stdout
+    assert "serde lib: passthrough, no-artifact-messages (2 times)\n  rustc is not asked to say" in said
+    assert "has seen no compile of crate sered; did you mean serde?" in box.run("why-miss", "sered").stdout
 
 
 def test_why_miss_says_nothing_of_what_an_incremental_edit_could_not_see(box: CliBox) -> None:

@@ -124,11 +124,12 @@ class Index:
         crate: str = "serde",
         build: str = "1-1",
         age_s: float = 0,
-        inputs: dict[str, str] | None = None,
+        inputs: dict[str, str] | list[tuple[str, str]] | None = None,
         **values: object,
     ) -> None:
         """One rustc call."""
-        body = zlib.compress(msgspec.msgpack.encode(list(inputs.items()))) if inputs else None
+        pairs = list(inputs.items()) if isinstance(inputs, dict) else inputs
+        body = zlib.compress(msgspec.msgpack.encode(pairs)) if pairs else None
         row = {
             "at_ns": self.now_ns - int(age_s * 1e9),
             "build": build,

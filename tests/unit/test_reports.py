@@ -36,7 +36,7 @@ def test_compare_names_what_differs() -> None:
     assert compare(before, after) == [
         Change("toolchain", "toolchain", "1.94", "1.95"),
         Change("file", "src/b.rs", None, "bb"),
-        Change("flag", "arg", "-g", None),
+        Change("flag", "-g", "-g", None),
         Change("input", "odd", "1", "2"),
         Change("environment", "CC", "cc", None),
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kache.cli.diagnostics import say
 from kache.config.load import Config, load
-from kache.errors import KacheError
+from kache.errors import DaemonSilentError, KacheError
 
 _FLUSH_S = 3.0
 
@@ -47,10 +47,10 @@ class Session:
 
         try:
             control(self.config.socket_path, {"op": "flush"}, timeout_s=_FLUSH_S)
-        except (KacheError, OSError) as error:
-            why = error.why if isinstance(error, KacheError) else str(error)
-            if "timed out" in why:  # without a daemon what is on disk is all there is
-                say(f"warning: the daemon did not answer within {_FLUSH_S:.0f} s; its latest calls are not counted")
+        except DaemonSilentError:
+            say(f"warning: the daemon did not answer within {_FLUSH_S:.0f} s; its latest calls are not counted")
+        except (KacheError, OSError):
+            return  # without a daemon what is on disk is all there is
 
     def real_path(self, path: Path | None) -> str | None:
         """A path as /proc has it of cargo, which events remember: absolute, links resolved."""

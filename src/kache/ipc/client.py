@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kache.errors import DaemonUnreachableError
+from kache.errors import DaemonSilentError, DaemonUnreachableError
 from kache.ipc.protocol import HEADER_SIZE, Control, ProtocolError, Reply, decode, parse_header
 
 _PEER = struct.Struct("3i")  # pid, uid, gid
@@ -89,11 +89,23 @@ def _answer(connection: socket.socket, socket_path: Path) -> dict[str, Any]:
     try:
         kind, length = parse_header(_receive(connection, HEADER_SIZE))
         reply = decode(kind, _receive(connection, length))
+    except TimeoutError as error:
+        raise _silent(connection, socket_path) from error
     except (OSError, ProtocolError) as error:
         raise DaemonUnreachableError(f"no daemon answers on {socket_path}", why=str(error)) from error
     if not isinstance(reply, Reply):
         raise DaemonUnreachableError(f"the daemon on {socket_path} answered with something else than a reply")
     return reply.message
+
+
+def _silent(connection: socket.socket, socket_path: Path) -> DaemonSilentError:
+    pid = _peer(connection)[0] if sys.platform == "linux" else 0
+    who, end = (f" (pid {pid})", f"kill -9 {pid}") if pid else ("", "end it")
+    return DaemonSilentError(
+        f"the daemon{who} does not answer",
+        why=f"nothing on {socket_path} for {connection.gettimeout() or 0:.0f} s: it was stopped, or it hangs",
+        fix=f"see kache daemon log; {end}, then kache daemon start; builds go on without it",
+    )
 
 
 def _receive(connection: socket.socket, count: int) -> bytes:
@@ -110,5 +122,10 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 def _is_own_peer(connection: socket.socket) -> bool:
     if sys.platform != "linux":
         return True  # the directory's mode guards it
-    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return bool(uid == os.geteuid())
+    return _peer(connection)[1] == os.geteuid()
+
+
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Pid and uid of the listener, on Linux."""
+    pid, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(pid), int(uid)

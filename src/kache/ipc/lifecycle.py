@@ -12,7 +12,7 @@ from typing import Any
 
 from kache import __version__
 from kache.config.paths import cache_dir, socket_path
-from kache.errors import DaemonUnreachableError
+from kache.errors import DaemonSilentError, DaemonUnreachableError
 from kache.ipc.client import control
 
 START_LIMIT_S = 10.0
@@ -25,6 +25,7 @@ _LOG_END_BYTES = 65_536
 _ERROR = " ERROR "
 _POLL_S = 0.01
 _ASK_TIMEOUT_S = 2.0
+_PATIENCE_S = 10.0
 # What the daemon keeps of the environment; the launcher has the same list (native/launcher/src/python.rs).
 _KEPT = frozenset({"HOME", "USER", "LOGNAME", "PATH", "LANG", "RUSTUP_HOME", "CARGO_HOME"})
 _KEPT_PREFIXES = ("LC_", "XDG_", "KACHE_", "AWS_", "SSL_CERT_")
@@ -42,7 +43,13 @@ def start_daemon(env: Mapping[str, str]) -> None:
     """
     place = socket_path(env)
     # A second one would find the cache dir taken and end; but one still starting when the first is stopped takes over.
-    if _ask(place) is not None:
+    try:
+        control(place, {"op": "status"}, timeout_s=_PATIENCE_S)
+    except DaemonSilentError:
+        raise
+    except DaemonUnreachableError:
+        pass
+    else:
         return
     process = subprocess.Popen(
         [sys.executable, "-I", "-m", "kache.daemon", "--launcher-version", __version__],
@@ -82,6 +89,12 @@ def wait_for_daemon(env: Mapping[str, str]) -> None:
 
 
 def _silent(place: Path) -> DaemonUnreachableError:
+    try:
+        control(place, {"op": "status"}, timeout_s=_ASK_TIMEOUT_S)
+    except DaemonSilentError as error:
+        return error
+    except DaemonUnreachableError:
+        pass
     why = f"nothing on {place} after {START_LIMIT_S:.0f} s"
     return DaemonUnreachableError("the daemon was started and does not answer", why=why, fix=_FIX)
 

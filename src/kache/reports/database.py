@@ -132,3 +132,12 @@ _BELOW = "(root = ? OR substr(root, 1, ?) = ?)"
 def _below(root: str) -> list[object]:
     inside = root.rstrip("/") + "/"
     return [root, len(inside), inside]
+
+
+def near_name(connection: sqlite3.Connection, crate_name: str, where: str) -> str:
+    """A crate name of `events` or `entries` that may have been meant; empty if none is like it."""
+    import difflib
+
+    known = [row[0] for row in connection.execute(f"SELECT DISTINCT crate_name FROM {where} WHERE crate_name NOT NULL")]
+    wanted = crate_name.replace("-", "_")
+    return next((name for name in difflib.get_close_matches(wanted, known, n=1) if name != wanted), "")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kache.reports.why_miss import Change, Explanation
 
-_LIBRARY = re.compile(r"lib(?P<crate>[A-Za-z0-9_]+)-[0-9a-f]+\.(rlib|rmeta|so|dylib)$")
-_FOLLOWS = ("extra-filename", "metadata")
-"""Flags with cargo's own hash in them: they change because something else did."""
+_LIBRARY = re.compile(r"lib(?P<crate>[A-Za-z0-9_]+?)(-[0-9a-f]+)?\.(rlib|rmeta|so|dylib)$")
+_FOLLOWS = ("-C extra-filename", "-C metadata", "OUT_DIR")
+"""With cargo's own hash in them: they change because something else did."""
 
 
 class FirstCauses:

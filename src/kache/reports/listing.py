@@ -51,10 +51,23 @@ def collect(connection: sqlite3.Connection | None, crate_name: str | None, sort:
     return [Row(row[0].lower(), *row[1:]) for row in rows]
 
 
-def to_text(rows: list[Row], now_ns: int) -> str:
-    """A table and its total."""
+def allocated_bytes(connection: sqlite3.Connection | None, crate_name: str | None) -> int:
+    """What the entries of one crate or of all take on disk; a file that several share counts once."""
+    if connection is None:
+        return 0
+    condition, values = ("crate_name IN (?, ?)", _spellings(crate_name)) if crate_name else ("1", [])
+    row = connection.execute(
+        "SELECT coalesce(sum(allocated), 0) FROM blobs WHERE digest IN (SELECT digest FROM entry_blobs WHERE key IN"
+        f" (SELECT key FROM entries WHERE {condition}))",
+        values,
+    ).fetchone()
+    return int(row[0])
+
+
+def to_text(rows: list[Row], now_ns: int, total_bytes: int, near: str = "") -> str:
+    """A table and its total; `near` is a crate that may have been meant where there are none."""
     if not rows:
-        return "no entries"
+        return f"no entries; did you mean {near}?" if near else "no entries"
     cells = [
         [
             row.crate_name,
@@ -69,8 +82,7 @@ def to_text(rows: list[Row], now_ns: int) -> str:
         for row in rows
     ]
     headings = ["crate", "unit", "size", "hits", "compile", "saved", "unused for", "key"]
-    size = human_bytes(sum(row.bytes for row in rows))
-    total = f"{plural(len(rows), 'entry', 'entries')}, {size} (shared files counted again)"
+    total = f"{plural(len(rows), 'entry', 'entries')}, {human_bytes(total_bytes)} (a shared file counts once)"
     return f"{table(headings, cells, right=frozenset({2, 3, 4, 5, 6}))}\n\n{total}"
 
 

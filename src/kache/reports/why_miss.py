@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import zlib
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 from kache.core.outcome import Reason
 from kache.core.secrets import is_secret
 from kache.reports import transfers
-from kache.reports.database import Window, last_build, name_of
+from kache.reports.database import Window, last_build, name_of, near_name
 from kache.reports.first_cause import FirstCauses
 from kache.reports.stats import VERIFICATIONS
 
@@ -44,6 +45,13 @@ _KINDS = {
     "toolchain": "toolchain",
 }
 HIDDEN = "(hidden)"
+_FLAGS = frozenset({"arg", "argv", "flag"})
+_FOLLOWS = frozenset({"-C metadata", "-C extra-filename"})
+"""Flags with cargo's own hash in them: they change because something else did."""
+
+_OUT_DIR = "OUT_DIR"
+"""Named for a hash of cargo's as well; what a compile read in it is an input of its own."""
+_HASH = re.compile(r"-[0-9a-f]{16}(\.[a-z]+)$")
 
 Inputs = Mapping[str, tuple[str, ...]]
 
@@ -69,6 +77,7 @@ class Explanation:
         reason: the event's own reason, empty when it has none.
         compared_with_ns: when the compile it is compared with ran, ns since the Unix epoch.
         first_cause: of a compile that only follows from others of its build, the unit where it began and its input.
+        package: cargo's name of it, where that is known: all build scripts have one crate name.
     """
 
     crate_name: str
@@ -80,6 +89,7 @@ class Explanation:
     compared_with_ns: int | None = None
     changes: list[Change] = field(default_factory=list)
     first_cause: str = ""
+    package: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -94,6 +104,7 @@ class Report:
         build: id of the one build looked at, None for all.
         name: that build as people know it.
         seen: the calls looked at, hits included.
+        near: a crate that was seen and is called nearly as the one that was not; empty if there is none.
         not_fetched: of the one build, what was looked for in a remote and compiled all the same, by why.
     """
 
@@ -101,13 +112,14 @@ class Report:
     name: str = ""
     seen: int = 0
     explanations: list[Explanation] = field(default_factory=list)
+    near: str = ""
     not_fetched: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         misses = [explanation.to_json() for explanation in self.explanations]
         told = {"build": self.build, "name": self.name, "seen": self.seen, "misses": misses}
-        return {**told, "not_fetched": self.not_fetched}
+        return {**told, "near": self.near, "not_fetched": self.not_fetched}
 
 
 def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, only_last_build: bool) -> Report:
@@ -134,6 +146,8 @@ def collect(connection: sqlite3.Connection | None, crate_name: str | None, *, on
         name=name_of(connection, build) if build else "",
         seen=connection.execute(f"SELECT count(*) FROM events WHERE {where}", values).fetchone()[0],
     )
+    if crate_name is not None and not report.seen:
+        report.near = near_name(connection, crate_name, "events")
     rows = connection.execute(
         "SELECT id, coalesce(crate_name, ''), coalesce(unit_kind, ''), outcome, coalesce(reason, ''), at_ns, inputs,"
         f" build FROM events WHERE {where} AND outcome IN ('miss', 'passthrough', 'error', 'unseeded')"
@@ -200,10 +214,13 @@ def decode_inputs(body: bytes) -> Inputs:
 
 def compare(before: Inputs, after: Inputs) -> list[Change]:
     """What differs, in the order of the newer compile, then what only the older one had. Pure."""
-    changes = []
+    changes: list[Change] = []
+    before, after = _by_library(before), _by_library(after)
     for label in [*after, *(label for label in before if label not in after)]:
         old, new = before.get(label), after.get(label)
-        if old != new:
+        if old != new and label in _FLAGS:
+            changes += _flags(old or (), new or ())
+        elif old != new:
             kind, name = _kind(label)
             gone, come = _without(old, new), _without(new, old)
             if not gone and not come:  # the same in another order
@@ -211,7 +228,32 @@ def compare(before: Inputs, after: Inputs) -> list[Change]:
             change = Change(kind, name, _shown(kind, name, gone), _shown(kind, name, come))
             if {change.before, change.after} - {None, _NOTHING}:  # else it was looked for, and still is not there
                 changes.append(change)
-    return changes
+    return [each for each in changes if each.label != _OUT_DIR] or changes
+
+
+def _by_library(inputs: Inputs) -> Inputs:
+    """Libraries under their crates' names alone: the same one has another hash of cargo's in another profile."""
+    found: dict[str, tuple[str, ...]] = {}
+    for label, values in inputs.items():
+        name = _HASH.sub(r"\1", label) if label.startswith("link:") else label
+        found[name] = found.get(name, ()) + values
+    return found
+
+
+def _flags(old: tuple[str, ...], new: tuple[str, ...]) -> list[Change]:
+    """One change a flag: `-C opt-level`, before and after. Cargo's own hashes are named where nothing else differs."""
+    gone, come = _by_flag(_without(old, new)), _by_flag(_without(new, old))
+    names = list(dict.fromkeys([*come, *gone])) or ["order"]
+    telling = [name for name in names if name not in _FOLLOWS] or names
+    return [Change("flag", name, gone.get(name), come.get(name)) for name in telling]
+
+
+def _by_flag(values: tuple[str, ...] | None) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for value in values or ():
+        name, equals, rest = value.partition("=")
+        found.setdefault(name, []).append(rest if equals else value)
+    return {name: " ".join(parts) for name, parts in found.items()}
 
 
 def _without(values: tuple[str, ...] | None, others: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -230,6 +272,7 @@ def _explain_miss(connection: sqlite3.Connection, event_id: int, body: bytes | N
     if not after:
         explanation.cause = "not-recorded"
         return
+    explanation.package = " ".join(after.get(_PACKAGE, ()))
     explanation.cause = "first-compile"
     for at_ns, before, reason in _earlier(connection, event_id, explanation, after.get(_PACKAGE)):
         changes = compare(*_comparable(before, after, reason, explanation.reason))

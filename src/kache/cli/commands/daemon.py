@@ -15,7 +15,7 @@ from kache.cli.parser import Examples, option, refuse_flags_of_others
 from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.config.values import parse_count
-from kache.errors import CancelledError, DaemonUnreachableError, SetupBlockedError, UsageError
+from kache.errors import CancelledError, DaemonSilentError, DaemonUnreachableError, SetupBlockedError, UsageError
 from kache.reports.render.text import human_bytes, human_duration
 
 DESCRIPTION = (
@@ -37,6 +37,7 @@ EXAMPLES: Examples = (
     ("kache daemon log --follow", "what it says while a build runs"),
     ("kache daemon install", "started at login, without an idle timeout"),
 )
+_ANSWERS_WITHIN_S = 5.0
 ACTIONS = ("status", "start", "stop", "restart", "run", "log", "install", "uninstall")
 LOG_NAME = "daemon.log"
 LINES = 50
@@ -115,7 +116,9 @@ def _ask(session: Session) -> dict[str, Any] | None:
     from kache.ipc.client import control
 
     try:
-        return dict(control(session.config.socket_path, {"op": "status"}))
+        return dict(control(session.config.socket_path, {"op": "status"}, timeout_s=_ANSWERS_WITHIN_S))
+    except DaemonSilentError:  # it runs: "not running" would be wrong
+        raise
     except DaemonUnreachableError:
         return None
 

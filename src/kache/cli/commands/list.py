@@ -10,6 +10,7 @@ from kache.cli.parser import Examples
 from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.reports import listing
+from kache.reports.database import near_name
 
 DESCRIPTION = "List the entries of the store."
 EXAMPLES: Examples = (
@@ -35,4 +36,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     session.warn_of_config_problems()
     with session.index() as connection, Progress("reading the index", session):
         rows = listing.collect(connection, args.crate, args.sort)
-    return Result({"entries": [row.to_json() for row in rows]}, listing.to_text(rows, time.time_ns()), pages=True)
+        total_bytes = listing.allocated_bytes(connection, args.crate)
+        near = near_name(connection, args.crate, "entries") if connection and args.crate and not rows else ""
+    data = {"entries": [row.to_json() for row in rows], "allocated_bytes": total_bytes, "near": near}
+    return Result(data, listing.to_text(rows, time.time_ns(), total_bytes, near), pages=True)

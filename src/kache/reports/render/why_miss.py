@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 
+from kache.reports.reasons import meaning_of
 from kache.reports.render.text import human_duration, plural
 from kache.reports.why_miss import Change, Explanation, Report
 
@@ -30,21 +31,32 @@ def to_text(report: Report, crate_name: str | None, now_ns: int) -> str:
     """One paragraph a call."""
     subject = f"crate {crate_name}" if crate_name else "any build"
     if not report.seen:
-        return f"kache has seen no compile of {subject}"
+        near = f"; did you mean {report.near}?" if report.near else ""
+        return f"kache has seen no compile of {subject}{near}"
     if not report.explanations:
         return f"all of {plural(report.seen, 'call')} were hits"
     paragraphs = Counter(_paragraph(explanation, now_ns) for explanation in report.explanations)
-    lines = [text if count == 1 else f"{text} ({count} times)" for text, count in paragraphs.items()]
+    lines = [text if count == 1 else _often(text, count) for text, count in paragraphs.items()]
     if report.not_fetched:
         told = ", ".join(f"{count} {_NOT_FETCHED.get(why, why)}" for why, count in report.not_fetched.items())
         lines.append(f"looked for in the remote and not fetched: {told}")
     return "\n".join([report.name, *lines] if report.name else lines)
 
 
+def _often(text: str, count: int) -> str:
+    first, newline, rest = text.partition("\n")
+    return f"{first} ({count} times){newline}{rest}"
+
+
 def _paragraph(explanation: Explanation, now_ns: int) -> str:
-    unit = f"{explanation.crate_name or '(no crate)'} {explanation.unit_kind}".strip()
+    name = explanation.crate_name or "(no crate)"
+    if explanation.unit_kind == "build-script" and explanation.package:
+        name = explanation.package
+    unit = f"{name} {explanation.unit_kind}".strip()
     if explanation.cause in ("passthrough", "error"):
-        return f"{unit}: {explanation.cause}, {explanation.reason or 'no reason recorded'}"
+        meaning = meaning_of(explanation.reason)
+        told = f"{unit}: {explanation.cause}, {explanation.reason or 'no reason recorded'}"
+        return f"{told}\n  {meaning}" if meaning else told
     if explanation.cause == "unseeded":
         about = "".join(f", {change.kind} {change.label}" for change in explanation.changes)
         return f"{unit}: not put into the target beforehand, {explanation.reason}{about}"

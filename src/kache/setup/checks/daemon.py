@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from kache import __version__
-from kache.errors import DaemonUnreachableError
+from kache.errors import DaemonSilentError, DaemonUnreachableError
 from kache.ipc.lifecycle import failed_start, last_error
 from kache.reports.render.text import human_duration
 from kache.setup.finding import OK, WARN, Finding, Surroundings
@@ -22,6 +22,8 @@ def check(around: Surroundings) -> list[Finding]:
 
     try:
         answer = control(config.socket_path, {"op": "status"})
+    except DaemonSilentError as error:
+        return [Finding(WARN, error.what, error.why, error.fix)]
     except DaemonUnreachableError as error:
         why = error.why or str(error)
         fix = "kache daemon start"
