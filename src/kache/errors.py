@@ -177,9 +177,14 @@ class PlannerError(KacheError):
 
 
 class PlannerDatabaseError(PlannerError):
-    """The planner service's database cannot be used."""
+    """The planner service's database cannot be used.
+
+    Attributes:
+        is_full: there is no room where it is.
+    """
 
     code = "planner-database"
+    is_full = False
     default_fix = "look at its disk, its server and who may write to it; clients plan without the service meanwhile"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from kache.core.usage import Intent, PlanScore
 from kache.planner import wire
 from kache.planner.plan import Budget
 from kache.planner.service.database import SCHEMA_VERSION
+from tests.support.filesystems import small_tmpfs
 from tests.support.histories import Crate, Tree, digest
 from tests.support.planner import PlannerService
 from tests.support.sandbox import KACHE
@@ -166,6 +169,25 @@ def test_a_locked_database_is_said_and_survived(tmp_path: Path) -> None:
             assert service.plan(TREE.today).units == (), "reading goes on"
             other.execute("ROLLBACK")
         assert service.tell(TREE.record()).json == {"new": True}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting needs root")
+def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
+    """Guards the service's life: what cannot be written is refused with its cause, and once there is room it is taken."""
+    with small_tmpfs(tmp_path, 2 << 20) as room, PlannerService(cwd=room) as service:
+        service.tell(named("before").record())
+        with (room / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while filler.write(bytes(4096)):
+                pass
+        trees = [Tree.of(*(Crate(f"c{at}-{each}") for each in range(300)), name=f"full{at}") for at in range(4)]
+        answers = [service.tell(tree.record()) for tree in trees]
+        last = answers[-1]
+        assert last.status == 503 and last.headers["retry-after"] == "600"
+        assert "the disk of the database is full" in last.body.decode()
+        assert len(service.plan(named("before").today).units) == 2, "reading goes on"
+        (room / "filler").unlink()
+        assert service.tell(trees[-1].record()).json == {"new": True}
+        assert any("make room where it is" in line for line in service.lines)
 
 
 def test_rows_that_are_damaged_are_left_out_of_plans(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ class Config:
     remote_pull_requests: str = "read"
     remote_concurrency: int = 16
     remote_upload_rate: int = 0
+    remote_download_rate: int = 0
     remote_stall_s: float = 0.8
     remote_wait_s: float = 0.25
     remote_warm_limit_s: float = 60.0

@@ -215,6 +215,15 @@ SETTINGS: tuple[Setting, ...] = (
         doc="Bytes a second that uploads may send; 0 means as many as go.",
     ),
     Setting(
+        name="remote_download_rate",
+        attribute="remote_download_rate",
+        type="size",
+        parse=parse_size,
+        default=0,
+        env="KACHE_REMOTE_DOWNLOAD_RATE",
+        doc="Bytes a second that may be fetched; 0 means as many as come.",
+    ),
+    Setting(
         name="remote_stall",
         attribute="remote_stall_s",
         type="duration",

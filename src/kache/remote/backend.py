@@ -23,6 +23,7 @@ from kache.errors import RemoteDeniedError, RemoteError, RemoteObjectError, Remo
 from kache.remote import answers
 from kache.remote.credentials import Provider, Source, aws_credentials
 from kache.remote.identity import is_nobody
+from kache.remote.pace import Pace
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -94,14 +95,18 @@ class Backend:
         place: where.
         env: of whoever asks: credentials are in it, or what leads to them.
         patience: how long to wait.
+        pace: of what is fetched; several may share one.
 
     Attributes:
         refusal: why no credentials were given, until the error that comes of it is told.
     """
 
-    def __init__(self, place: RemotePlace, env: Mapping[str, str], patience: Patience) -> None:
+    def __init__(
+        self, place: RemotePlace, env: Mapping[str, str], patience: Patience, pace: Pace | None = None
+    ) -> None:
         self.place = place
         self.patience = patience
+        self._pace = pace or Pace()
         self.requests = 0
         self.sent_bytes = 0
         self.received_bytes = 0
@@ -157,6 +162,7 @@ class Backend:
                 if piece is None:
                     return
                 self.received_bytes += len(piece)
+                await self._pace.passed(len(piece))
                 yield bytes(piece)
         except FileNotFoundError as error:
             if answers.code(str(error)) in _NO_BUCKET:

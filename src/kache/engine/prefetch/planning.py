@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,6 +24,8 @@ from kache.store.local import LocalStore
 OTHERS = 6
 """Builds of other workspaces that are looked at."""
 SCORES = 20
+MOST_ANSWER_S, LEAST_BYTES_PER_S = 1.0, 1e6
+"""What a remote is taken for at worst: one slow minute must not end all plans, and with them what shows it is well."""
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ class Planning:
         known = {record.id: record for record in self._own}
         own = sorted((*known.values(), *(r for r in more if r.id not in known)), key=lambda record: record.at_s)
         knowledge = Knowledge([*reversed(self._others), *own])
-        tariff = Tariff(at_once=remote.concurrency)
+        tariff = tariff_of(remote)
         worth = scoring.worth(self.store.records.scores(self.intent.workspace, SCORES))
         return plan(request, knowledge, Budget(size_bytes=int(max_bytes / tariff.packed)), tariff, worth)
 
@@ -98,6 +101,16 @@ class Planning:
             "size_bytes": sum(unit.size_bytes for unit in units),
             "saved_ms": sum(unit.compile_ms for unit in units),
         }
+
+
+def tariff_of(remote: Remote) -> Tariff:
+    """What fetching costs by what this remote has shown; of a stranger what most would take."""
+    usual, speed = Tariff(at_once=remote.concurrency), remote.speed
+    answer_s = usual.request_s if speed.usual_answer_s is None else min(speed.usual_answer_s, MOST_ANSWER_S)
+    rate = usual.bytes_per_s if speed.bulk_bytes_per_s is None else max(speed.bulk_bytes_per_s, LEAST_BYTES_PER_S)
+    if remote.download_rate:
+        rate = min(rate, float(remote.download_rate))
+    return replaced(usual, request_s=answer_s, bytes_per_s=rate)
 
 
 def without(units: Iterable[PlannedUnit], in_target: frozenset[bytes]) -> list[PlannedUnit]:

@@ -116,10 +116,12 @@ class EntryFetch:
         async def one(key: Digest) -> None:
             async with at_once:
                 made.requests += 1
+                asked = time.monotonic()
                 try:
                     found = await exchange.manifest(
                         remote.demand, remote.trusted, layout.entry_subject(remote.domain, key)
                     )
+                    remote.speed.answered(time.monotonic() - asked)
                     if found is None:
                         made.absent += 1
                         return
@@ -199,6 +201,7 @@ class EntryFetch:
             why = error.line if isinstance(error, KacheError) else str(error)
             log.warning("what comes from %s cannot be stored: %s", remote.place, why)
         finally:
+            remote.speed.carried(course.arrived_bytes, course.elapsed_s())
             for manifest in wanted:
                 key = manifest.entry.key
                 made.left += key not in run.ended

@@ -16,6 +16,7 @@ from kache.errors import KacheError
 from kache.remote.backend import IN_THE_BACKGROUND, Backend, Patience
 from kache.remote.breaker import Breaker
 from kache.remote.keyring import Keyring
+from kache.remote.pace import Pace
 from kache.remote.trust import SecretKey, Trusted
 
 log = logging.getLogger("kache")
@@ -36,6 +37,7 @@ class Remote:
         reads, writes: whether it is worth asking.
         domain: name of the trust domain.
         upload_rate: bytes a second, 0 for no bound.
+        download_rate: the same of what is fetched.
         concurrency: requests at one time.
         wait_s: how long a build may wait for an entry that is quickly compiled.
         speed: what it has shown lately.
@@ -52,6 +54,7 @@ class Remote:
     writes: Breaker = field(default_factory=Breaker)
     domain: str = ""
     upload_rate: int = 0
+    download_rate: int = 0
     concurrency: int = 16
     wait_s: float = 0.25
     warm_limit_s: float = 60.0
@@ -84,6 +87,7 @@ class Remotes:
             config.remote_wait_s,
             config.remote_warm_limit_s,
             config.remote_upload_rate,
+            config.remote_download_rate,
             config.remote_concurrency,
         )
         parts = [place.url, repr(settings), *(f"{name}={env[name]}" for name in sorted(env))]
@@ -155,14 +159,16 @@ def _opened(
     config: Config, env: Mapping[str, str], place: RemotePlace, trusted: Trusted, secret: SecretKey | None
 ) -> Remote:
     stall_s = config.remote_stall_s
+    pace = Pace(config.remote_download_rate)
     return Remote(
         place,
-        Backend(place, env, Patience(stall_s, stall_s, total_s=stall_s)),
-        Backend(place, env, IN_THE_BACKGROUND),
+        Backend(place, env, Patience(stall_s, stall_s, total_s=stall_s), pace),
+        Backend(place, env, IN_THE_BACKGROUND, pace),
         trusted,
         secret,
         domain=config.trust_domain,
         upload_rate=config.remote_upload_rate,
+        download_rate=config.remote_download_rate,
         concurrency=config.remote_concurrency,
         wait_s=config.remote_wait_s,
         warm_limit_s=config.remote_warm_limit_s,

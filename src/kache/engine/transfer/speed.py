@@ -9,6 +9,8 @@ _NEWEST = 0.3
 """Weight of the newest observation."""
 _KEPT_S = 30.0
 """An older estimate says nothing: else a remote that was slow once would never be asked again."""
+_MIN_BULK_BYTES = 4 << 20
+"""Less than that in several streams tells nothing of what a line carries."""
 _MIN_BYTES = 32 << 10
 """Less than that tells how soon it answers, not how quickly it sends."""
 
@@ -18,6 +20,10 @@ class Speed:
 
     Args:
         clock: monotonic, seconds.
+
+    Attributes:
+        usual_answer_s: how soon it answers, however long ago it last did; None for a stranger.
+        bulk_bytes_per_s: the same of what its line carries in several streams.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,10 +31,13 @@ class Speed:
         self._answer_s: float | None = None
         self._bytes_per_s: float | None = None
         self._at = 0.0
+        self.bulk_bytes_per_s: float | None = None
+        self.usual_answer_s: float | None = None
 
     def answered(self, seconds: float) -> None:
         """A small object came."""
         self._answer_s = _mixed(self._answer_s, seconds)
+        self.usual_answer_s = self._answer_s
         self._at = self._clock()
 
     def sent(self, size: int, seconds: float) -> None:
@@ -37,6 +46,11 @@ class Speed:
         if size >= _MIN_BYTES:
             self._bytes_per_s = _mixed(self._bytes_per_s, size / seconds)
             self._at = self._clock()
+
+    def carried(self, size: int, seconds: float) -> None:
+        """So many bytes came in several streams at once."""
+        if size >= _MIN_BULK_BYTES:
+            self.bulk_bytes_per_s = _mixed(self.bulk_bytes_per_s, size / max(seconds, 1e-3))
 
     def expected_s(self, size: int) -> float:
         """How long an object of some size is expected to take; 0 where nothing is known."""

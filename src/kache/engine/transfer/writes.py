@@ -25,6 +25,7 @@ from kache.errors import BlobBrokenError, KacheError, RemoteError, RemoteObjectE
 from kache.remote import documents, exchange, layout
 from kache.remote.documents import EntryManifest, Member, Part
 from kache.remote.exchange import Publication, Published
+from kache.remote.pace import Pace
 from kache.remote.pack import PackWriter, write_pack
 from kache.remote.trust import SecretKey
 from kache.store.local import LocalStore
@@ -141,7 +142,8 @@ class RemoteWrites:
     async def _send_packed(self, remote: Remote, secret: SecretKey, batch: Batch, path: Path) -> None:
         manifest = batch.ready[0][0]
         batch.is_under_way = True
-        await self._pace.wait(manifest.pack_bytes, remote.upload_rate)
+        self._pace.rate = remote.upload_rate
+        await self._pace.wait(manifest.pack_bytes)
         await exchange.publish_pack(remote.bulk, manifest.pack, path)
         at_once = asyncio.Semaphore(AT_ONCE)
         places: dict[bytes, bytes] = {}
@@ -280,21 +282,6 @@ class Batch:
         for key, outcome in self.outcomes.items():
             if outcome not in done:
                 self.outcomes[key] = FAILED
-
-
-class Pace:
-    """Keeps uploads within a number of bytes a second. Belongs to one event loop."""
-
-    def __init__(self) -> None:
-        self._free_at = 0.0
-
-    async def wait(self, size: int, rate: int) -> None:
-        """Wait until so many bytes may go."""
-        if rate > 0:
-            now = time.monotonic()
-            start = max(self._free_at, now)
-            self._free_at = start + size / rate
-            await asyncio.sleep(start - now)
 
 
 def members_of(entry: Entry) -> tuple[Member, ...]:

@@ -146,7 +146,10 @@ class Service:
             return _problem(400, "bad-request", "the request cannot be understood", why=str(error)[:500])
         except PlannerDatabaseError as error:
             log.warning("%s", error.line)
-            return _problem(503, error.code, "the database cannot be used just now", headers={"Retry-After": "5"})
+            # Others need not know where it is, and should know that waiting a little is of no use.
+            what = "the disk of the database is full" if error.is_full else "the database cannot be used just now"
+            pause_s = "600" if error.is_full else "5"
+            return _problem(503, error.code, what, headers={"Retry-After": pause_s})
         except (HTTPException, ClientDisconnect):
             raise
         except Exception:

@@ -20,6 +20,8 @@ from kache.errors import PlannerDatabaseError, PlannerMissingError
 SCHEMA_VERSION = 1
 _BUSY_S = 5.0
 _CONNECTIONS = 4
+_FULL = ("disk is full", "no space left")
+"""What SQLite and PostgreSQL say of a disk that is full."""
 _STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE builds(
@@ -150,7 +152,15 @@ class _Pool(ABC):
         """Close all."""
 
     def failed(self, error: Exception) -> PlannerDatabaseError:
-        return PlannerDatabaseError(f"{self.url} cannot be used", why=str(error).strip().partition("\n")[0])
+        why = str(error).strip().partition("\n")[0]
+        is_full = any(sign in why.lower() for sign in _FULL)
+        made = PlannerDatabaseError(
+            f"{self.url} cannot be used",
+            why=why,
+            fix="make room where it is, or keep less with --keep-days; it goes on by itself" if is_full else "",
+        )
+        made.is_full = is_full
+        return made
 
 
 class _Sqlite(_Pool):
