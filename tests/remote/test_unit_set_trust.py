@@ -167,6 +167,9 @@ STOLEN: dict[str, Callable[[UnitSetDocument], UnitSetDocument]] = {
     "another profile's": lambda found: changed(found, profile="release"),
     "above the target": lambda found: with_file(found, path="../../../../kache-escaped"),
     "absolute": lambda found: with_file(found, path="/tmp/kache-escaped"),
+    "another unit's output": lambda found: with_file(
+        found, path=found.units[1].files[0].path, digest=b"", content=b"x" * 40, size=40
+    ),
     "a file its entry has not": lambda found: with_file(found, digest=b"d" * 32),
     "an entry of other inputs": lambda found: with_entry(found, inputs=found.entries[-1].inputs),
     "no such part": lambda found: with_entry(found, pack_bytes=10),

@@ -38,9 +38,9 @@ def test_two_clients_of_one_line_share_its_rate(place: RemotePlace) -> None:
     assert time.monotonic() - started >= 0.5
 
 
-def remote_at(place: RemotePlace, **more: int) -> Remote:
+def remote_at(place: RemotePlace, download_rate: int = 0) -> Remote:
     client = Backend(place, {}, IN_THE_BACKGROUND)
-    return Remote(place, client, client, Trusted([]), None, **more)
+    return Remote(place, client, client, Trusted([]), None, download_rate=download_rate)
 
 
 def test_a_stranger_is_taken_for_what_most_are(place: RemotePlace) -> None:

@@ -65,6 +65,7 @@ def _portable(unit: Unit, machine: Machine) -> Unit | None:
         unit.tied_to
         or unit.observed
         or not unit.cwd.startswith(b"<")
+        or what_is_odd(unit, unit.directory.rpartition("/.fingerprint/")[0])
         or sum(len(file.content) for file in unit.files) > MAX_INLINE_BYTES
     ):
         return None
@@ -182,7 +183,8 @@ def _at_home(unit: Unit, machine: Machine, date_ns: int) -> Unit:
 def what_is_odd(unit: Unit, profile: str) -> str:
     """What of a unit from elsewhere must not be written here; empty if nothing.
 
-    Every file belongs below the profile's directory, those of a run or a fingerprint into the unit's own.
+    Every file belongs below the profile's directory, those of a run or a fingerprint into the unit's own, and what is in
+    a directory that all share has the unit's name. Nothing odd is sent: a reader would refuse the whole set for it.
     """
     directory, _, name = unit.directory.rpartition("/")
     if directory != f"{profile}/.fingerprint" or not _is_plain(name) or not _is_plain(unit.stem):
@@ -197,7 +199,16 @@ def what_is_odd(unit: Unit, profile: str) -> str:
             return f"a file {file.path!r} of another unit"
         if below[0] == "build" and not file.digest and unit.stem.startswith(RUN_PREFIX) and below[1] != name:
             return f"a file {file.path!r} of another unit"
+        if below[0] in ("deps", "examples") and not _is_named_after(parts[-1], unit, name):
+            return f"a file {file.path!r} of another unit"
     return ""
+
+
+def _is_named_after(file: str, unit: Unit, name: str) -> bool:
+    """Whether an output has the unit's hash in its name; one without a hash (a cdylib) its target's name."""
+    stem = file.partition(".")[0]
+    target = unit.stem.partition("-")[2].replace("-", "_")
+    return stem.endswith(f"-{name.rpartition('-')[2]}") or stem.removeprefix("lib").replace("-", "_") == target
 
 
 def _is_plain(part: str) -> bool:
