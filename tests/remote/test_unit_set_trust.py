@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kache.core.unit import Unit
 from kache.remote import compression, unit_sets
 from kache.remote.layout import Kind
 from kache.remote.trust import SecretKey, Trusted
@@ -156,6 +157,11 @@ def with_file(document: UnitSetDocument, **more: Any) -> UnitSetDocument:
     return changed(document, units=(msgspec.structs.replace(first, files=files), *rest))
 
 
+def shared_by(unit: Unit) -> str:
+    """A file of a unit in the directory that all units share."""
+    return next(file.path for file in unit.files if "/deps/" in file.path)
+
+
 def with_entry(document: UnitSetDocument, **more: Any) -> UnitSetDocument:
     first, *rest = document.entries
     return changed(document, entries=(msgspec.structs.replace(first, **more), *rest))
@@ -168,7 +174,7 @@ STOLEN: dict[str, Callable[[UnitSetDocument], UnitSetDocument]] = {
     "above the target": lambda found: with_file(found, path="../../../../kache-escaped"),
     "absolute": lambda found: with_file(found, path="/tmp/kache-escaped"),
     "another unit's output": lambda found: with_file(
-        found, path=found.units[1].files[0].path, digest=b"", content=b"x" * 40, size=40
+        found, path=shared_by(found.units[1]), digest=b"", content=b"x" * 40, size=40
     ),
     "a file its entry has not": lambda found: with_file(found, digest=b"d" * 32),
     "an entry of other inputs": lambda found: with_entry(found, inputs=found.entries[-1].inputs),

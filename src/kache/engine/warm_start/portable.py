@@ -183,8 +183,8 @@ def _at_home(unit: Unit, machine: Machine, date_ns: int) -> Unit:
 def what_is_odd(unit: Unit, profile: str) -> str:
     """What of a unit from elsewhere must not be written here; empty if nothing.
 
-    Every file belongs below the profile's directory, those of a run or a fingerprint into the unit's own, and what is in
-    a directory that all share has the unit's name. Nothing odd is sent: a reader would refuse the whole set for it.
+    Every file belongs below the profile's directory, those of a run or a fingerprint into the unit's own, and what is
+    in a directory that all share has the unit's name. Nothing odd is sent: a reader would refuse the whole set for it.
     """
     directory, _, name = unit.directory.rpartition("/")
     if directory != f"{profile}/.fingerprint" or not _is_plain(name) or not _is_plain(unit.stem):
