@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -226,6 +227,32 @@ def test_a_name_that_a_macro_takes_from_the_checkouts_path(box: Sandbox) -> None
         assert built(box.checkout(name, looks(body)), {}) == name
     same = box.checkout("elsewhere/first-checkout", looks(body))
     assert built(same, {}, hits=2) == "first-checkout"
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_macro_that_asks_a_server(box: Sandbox, kind: str) -> None:
+    """Guards macros that look into a database: what is answered may be another thing next time."""
+    place = str(box.root / "server")
+    with socket.socket(socket.AF_INET if kind == "tcp" else socket.AF_UNIX) as server:
+        server.bind(("127.0.0.1", 0) if kind == "tcp" else place)
+        server.listen()
+        how = f'net::TcpStream::connect("127.0.0.1:{server.getsockname()[1]}")'
+        how = how if kind == "tcp" else f'os::unix::net::UnixStream::connect("{place}")'
+        checkout = box.checkout("a", looks(f"std::{how}.is_ok().to_string()"))
+        assert built(checkout, {}, misses=2) == "true"
+        again = checkout.clean().build().expect(hits="macros", misses="app")
+        assert [call.reason for call in again.calls.misses] == ["unobserved"]
+    assert built(checkout, {}, hits="macros", misses="app") == "false"
+
+
+def test_a_macro_that_has_libc_start_a_shell(box: Sandbox) -> None:
+    """Guards functions of libc that look at files and start programs inside: what they come to is not seen."""
+    items = 'extern "C" { fn system(command: *const std::ffi::c_char) -> i32; }'
+    body = 'unsafe { system(c"test -e data.txt".as_ptr()) == 0 }.to_string()'
+    checkout = box.checkout("a", looks(body, items=items))
+    assert built(checkout, {}, misses=2) == "false"
+    checkout.write("data.txt", "one")
+    assert built(checkout, {}, hits="macros", misses="app") == "true"
 
 
 UPWARD = f"""std::path::Path::new(&{HERE}).ancestors().map(|path| path.join("marker"))

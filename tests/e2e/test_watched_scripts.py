@@ -117,8 +117,9 @@ def test_it_runs_again_where_something_it_looked_at_is_not(
         'std::fs::write("left.txt", "x").unwrap(); "one".to_string()',
         'std::env::var("RUSTC_LINKER").unwrap_or("one".into())',
         "std::env::current_dir().unwrap().display().to_string()",
+        'std::net::TcpStream::connect("127.0.0.1:9").is_ok().to_string()',
     ],
-    ids=["writes beside its directory", "asks for the linker", "tells where it is"],
+    ids=["writes beside its directory", "asks for the linker", "tells where it is", "asks a server"],
 )
 def test_a_run_that_cannot_be_brought_back_is_not_kept(warm_box: Sandbox, body: str) -> None:
     """Guards what no list of inputs covers: it runs in each checkout, as it does with cargo alone."""

@@ -160,7 +160,8 @@ unsafe fn search(name: &[u8], found: &mut [u8; PATH_MAX]) -> Text {
 }
 
 // Functions that must be called as if we were not there (variadic ones; dlopen, which searches by its caller's own
-// run path): note the call, then jump to the real one with every register as it was.
+// run path): note the call, then jump to the real one with every register as it was. The directives let the unwinder
+// find the caller: without them a macro behind it is not seen.
 
 macro_rules! jumping {
     ($($name:ident |$first:ident| $noted:expr;)*) => {$(
@@ -175,22 +176,31 @@ macro_rules! jumping {
             }
             #[cfg(target_arch = "x86_64")]
             naked_asm!(
+                ".cfi_startproc",
                 "push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9", "push rax",
+                ".cfi_adjust_cfa_offset 56",
                 "call {note}",
                 "mov r11, rax",
                 "pop rax", "pop r9", "pop r8", "pop rcx", "pop rdx", "pop rsi", "pop rdi",
+                ".cfi_adjust_cfa_offset -56",
                 "jmp r11",
+                ".cfi_endproc",
                 note = sym note_it
             );
             #[cfg(target_arch = "aarch64")]
             naked_asm!(
-                "stp x29, x30, [sp, #-80]!", "stp x0, x1, [sp, #16]", "stp x2, x3, [sp, #32]",
+                ".cfi_startproc",
+                "stp x29, x30, [sp, #-80]!",
+                ".cfi_def_cfa_offset 80", ".cfi_offset 29, -80", ".cfi_offset 30, -72",
+                "stp x0, x1, [sp, #16]", "stp x2, x3, [sp, #32]",
                 "stp x4, x5, [sp, #48]", "stp x6, x7, [sp, #64]",
                 "bl {note}",
                 "mov x16, x0",
                 "ldp x0, x1, [sp, #16]", "ldp x2, x3, [sp, #32]",
                 "ldp x4, x5, [sp, #48]", "ldp x6, x7, [sp, #64]", "ldp x29, x30, [sp], #80",
+                ".cfi_def_cfa_offset 0", ".cfi_restore 29", ".cfi_restore 30",
                 "br x16",
+                ".cfi_endproc",
                 note = sym note_it
             );
         }
@@ -218,6 +228,8 @@ jumping! {
     nftw64 |_first| unseen(b"nftw64");
     fts_open |_first| unseen(b"fts_open");
     fts64_open |_first| unseen(b"fts64_open");
+    connect |_first| unseen(b"connect");
+    sendto |_first| unseen(b"sendto");
     dlopen |path| opened(path as Text);
     syscall |number| called(number);
 }

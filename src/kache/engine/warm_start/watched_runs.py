@@ -39,6 +39,9 @@ _OF_CARGO_PREFIXES = (b"CARGO_FEATURE_", b"CARGO_CFG_", b"CARGO_PKG_", b"CARGO_M
 """What cargo tells a script: it is in its hash of the unit, in the manifests, or said by the scripts below. CARGO_HOME
 and PATH are told by rustup, differently to each: programs count by what runs. Certificates cargo looks for itself."""
 _LINKER = b"RUSTC_LINKER"
+_HOW_MANY = (b"/proc/self/cgroup", b"/sys/fs/cgroup/", b"/proc/self/exe")
+"""std looks there for how many threads may run, which is no more of an input than cargo's own number of jobs; and the
+script's own program is one already."""
 
 log = logging.getLogger("kache")
 
@@ -109,6 +112,7 @@ def inputs_of(
 def _judged(
     base: bytes, records: list[Record], trace: Trace, watched: Watched, digests: FileDigests
 ) -> tuple[MemoInput, ...] | str:
+    records = [record for record in records if not record.text.startswith(_HOW_MANY)]
     programs = {os.path.realpath(os.path.join(trace.out_dir, os.fsencode(each.name))) for each in trace.entry.artifacts}
     hellos = {record.text for record in records if record.kind == b"h"}
     script = next((record.text for record in records if record.kind == b"h"), b"")
