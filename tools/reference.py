@@ -26,7 +26,8 @@ standard error. Exit codes: 0; 1 a known failure, or an answer that is bad news;
 Ctrl-C. Colour and pager are for terminals: `NO_COLOR`, `CLICOLOR_FORCE`, `KACHE_PAGER` or `PAGER` (empty for none).
 """
 SETTINGS_INTRO = """\
-Highest rank first: the environment variable; `.kache.toml`, the nearest upward from the working directory; the user's
+Highest rank first: `kache --config NAME=VALUE COMMAND`, for one command; the environment variable;
+`.kache.toml`, the nearest upward from the working directory; the user's
 file (`~/.config/kache/config.toml`, on macOS `~/Library/Application Support/kache/config.toml`, or the one that
 `KACHE_CONFIG` names); the machine's (`kache/config.toml` in the first of `XDG_CONFIG_DIRS`, else `/etc/xdg`); the
 default. The files hold one table, `[cache]`, with `[cache.remote]` in it. A bad value is

@@ -116,6 +116,67 @@ def test_golden_frames(box: CliBox, tab: str, size: tuple[int, int]) -> None:
     drive(box, steps, size)
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_both_themes_have_colours_that_can_be_read(box: CliBox, size: tuple[int, int]) -> None:
+    """Golden as `foreground/background*characters`, a line of the screen a line."""
+
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        for theme in ("dark", "light"):
+            await settled(app, pilot)
+            lines = colours(app)
+            written = [run for line in lines for run in line if any(each.isalnum() for each in run[0])]
+            assert min(contrast(ink, ground) for _, ink, ground in written) > 2.5
+            shown = "".join(
+                " ".join(f"{ink}/{ground}*{len(text)}" for text, ink, ground in line) + "\n" for line in lines
+            )
+            path = GOLDEN / f"colours-{theme}-{size[0]}x{size[1]}.txt"
+            if os.environ.get("UPDATE_GOLDEN"):
+                path.write_text(shown)
+            assert shown == path.read_text()
+            await pilot.press("t")
+
+    drive(box, steps, size)
+
+
+def colours(app: Monitor) -> list[list[tuple[str, str, str]]]:
+    """The runs of one colour on each line: text, ink, ground."""
+    lines = []
+    for strip in app.screen._compositor.render_strips():
+        runs: list[tuple[str, str, str]] = []
+        for text, style, _ in strip:
+            ink, ground = (
+                each.get_truecolor().hex if each is not None else "#000000"
+                for each in (style.color if style else None, style.bgcolor if style else None)
+            )
+            same = bool(runs) and runs[-1][1:] == (ink, ground)
+            runs.append(((runs.pop()[0] if same else "") + text, ink, ground))
+        lines.append(runs)
+    return lines
+
+
+def contrast(ink: str, ground: str) -> float:
+    """Source: WCAG 2.1, contrast ratio and relative luminance."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(ink), luminance(ground)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_a_terminal_made_too_small_meanwhile_is_said(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        await pilot.resize_terminal(40, 8)
+        assert "the monitor needs 60x16" in " ".join((await settled(app, pilot)).split())
+        await pilot.resize_terminal(80, 24)
+        shown = await settled(app, pilot)
+        assert "1 Builds" in shown and "needs" not in shown
+
+    drive(box, steps)
+
+
 def test_keys_lead_through_the_tabs(box: CliBox) -> None:
     async def steps(app: Monitor, pilot: Pilot[None]) -> None:
         for key, name in zip("123456", TABS, strict=True):
@@ -136,6 +197,28 @@ def test_the_cursor_chooses_the_build_whose_units_are_shown(box: CliBox) -> None
         assert rows(app, "unit-table") == ["leaf", "serde"]
         await pilot.pause(0.7)  # looked again meanwhile: the choice stays
         assert rows(app, "unit-table") == ["leaf", "serde"]
+
+    drive(box, steps)
+
+
+def test_who_looks_at_the_newest_build_sees_the_next_one(box: CliBox) -> None:
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        first = app._build
+        index = Index(box.cache_dir / "store" / "index.db")
+        index.now_ns = NOW_NS
+        index.build("9-9")
+        index.event("miss", build="9-9", crate="fresh")
+        index.connection.close()
+        for _ in range(60):
+            await pilot.pause(0.05)
+            if rows(app, "unit-table") == ["fresh"]:
+                break
+        assert first != "9-9" and rows(app, "unit-table") == ["fresh"]
+        table: DataTable[Any] = app.query_one("#build-table", DataTable)
+        assert table.cursor_row == 0
+        await pilot.press("down")
+        await pilot.pause()
+        assert app._build == first
 
     drive(box, steps)
 

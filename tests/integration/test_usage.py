@@ -98,3 +98,29 @@ def test_every_class_of_error_has_something_to_run_next() -> None:
 @pytest.mark.parametrize("count", ["-5", "0", "many"])
 def test_a_count_that_is_none_is_said(box: CliBox, count: str, tmp_path: Path) -> None:
     assert "a whole number from 1 on" in box.error("daemon", "log", f"--lines={count}")["message"]
+
+
+def test_a_setting_given_in_front_of_a_command_ranks_above_all(box: CliBox) -> None:
+    (box.cwd / ".kache.toml").write_text('[cache]\nmax_size = "1GiB"\n')
+    env = {"KACHE_MAX_SIZE": "2GiB"}
+    done = box.run("--config", "max_size=3GiB", "config", "list", "--json", env=env)
+    (found,) = [each for each in json.loads(done.stdout)["data"]["settings"] if each["name"] == "max_size"]
+    assert (found["value"], found["origin"]) == (3 << 30, "--config")
+    assert "budget 3.0 GiB" in box.run("--config=max_size=3GiB", "gc", env=env).stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("max_sise=1GiB", "did you mean max_size?"),
+        ("max_size=much", "'much' is not a value for max_size"),
+        ("max_size", "takes NAME=VALUE"),
+    ],
+)
+def test_a_setting_given_wrongly_is_said(box: CliBox, given: str, told: str) -> None:
+    done = box.run("--config", given, "stats")
+    assert done.returncode == 2 and told in done.stderr and done.stdout == ""
+
+
+def test_what_to_run_next_is_the_help_of_that_command(box: CliBox) -> None:
+    assert box.error("report", "--format", "html")["next"] == ["kache report --help"]

@@ -45,11 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _take_interrupts()
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        flags = _flags(words)
+    except UsageError as error:
+        return diagnostics.report_known("", error, as_json="--json" in words)
     own, others = _apart(words)
     as_json = "--json" in own
-    command = next((word for word in words if not word.startswith("-")), "")
+    command = next((word for word in own if not word.startswith("-")), "")
     try:
-        return _run(own, others, as_json=as_json)
+        return _run(own, others, flags, as_json=as_json)
+    except UsageError as error:
+        if command and error.next_commands == UsageError.next_commands:
+            error.next_commands = (f"kache {command} --help",)
+        return diagnostics.report_known(command, error, as_json=as_json)
     except KacheError as error:
         return diagnostics.report_known(command, error, as_json=as_json)
     except KeyboardInterrupt:
@@ -66,6 +74,15 @@ def _take_interrupts() -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _flags(words: list[str]) -> frozenset[str]:
+    """Settings given in front of the command; their module is loaded where there are any."""
+    if not any(word.partition("=")[0] == "--config" for word in words):
+        return frozenset()
+    from kache.cli.flags import take
+
+    return take(words, os.environ)
 
 
 def _apart(words: list[str]) -> tuple[list[str], list[str]]:
@@ -117,7 +134,7 @@ def overview() -> str:
             "usage: kache cargo build               cargo build, cached; nothing is set up for it",
             "       kache init                      set it up for every cargo of this user",
             "       RUSTC_WRAPPER=kache cargo build",
-            "       kache COMMAND [--json] [OPTION...]",
+            "       kache [--config NAME=VALUE] COMMAND [--json] [OPTION...]",
             "",
             "commands:",
             *lines,
@@ -127,7 +144,7 @@ def overview() -> str:
     )
 
 
-def _run(words: list[str], others: list[str], *, as_json: bool) -> int:
+def _run(words: list[str], others: list[str], flags: frozenset[str], *, as_json: bool) -> int:
     leading = []
     while words and words[0].startswith("-"):
         leading.append(words.pop(0))
@@ -146,6 +163,6 @@ def _run(words: list[str], others: list[str], *, as_json: bool) -> int:
     except SystemExit as end:  # --help printed itself
         sys.stdout.flush()
         return int(end.code or 0)
-    result = command.run(args, Session.open(os.environ, as_json=as_json))
+    result = command.run(args, Session.open(os.environ, as_json=as_json, flags=flags))
     print_result(verb.name, result, as_json=as_json)
     return result.exit_code

@@ -7,8 +7,7 @@ import sys
 
 from kache.cli.session import Session
 from kache.errors import UsageError
-
-MIN_COLUMNS, MIN_ROWS = 60, 16
+from kache.tui.styles import MIN_COLUMNS, MIN_ROWS
 
 
 def can_draw(session: Session) -> bool:

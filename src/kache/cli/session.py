@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,15 @@ class Session:
     as_json: bool
 
     @classmethod
-    def open(cls, env: Mapping[str, str], *, as_json: bool) -> Session:
-        """Read the configuration for the current directory."""
+    def open(cls, env: Mapping[str, str], *, as_json: bool, flags: Iterable[str] = ()) -> Session:
+        """Read the configuration for the current directory; `flags` are attributes that `--config` has set in `env`."""
         try:
             cwd = Path.cwd()
         except OSError:  # deleted under us; the commands do without .kache.toml
             cwd = None
-        return cls(env=env, cwd=cwd, config=load(env, cwd), as_json=as_json)
+        config = load(env, cwd)
+        config.origins.update(dict.fromkeys(flags, "--config"))
+        return cls(env=env, cwd=cwd, config=config, as_json=as_json)
 
     def warn_of_config_problems(self) -> None:
         """Name each value that was not taken, on stderr."""

@@ -11,6 +11,7 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Sparkline, Static, TabbedContent, TabPane
 
@@ -18,7 +19,7 @@ from kache.cargo.target_dirs import TargetDir
 from kache.tui import estimate, plan_tables, tables, wire_tables
 from kache.tui.confirm import Confirm
 from kache.tui.source import Snapshot, Source
-from kache.tui.styles import CSS
+from kache.tui.styles import CSS, MIN_COLUMNS, MIN_ROWS
 from kache.tui.tables import Line
 
 BUSY_S = 0.5
@@ -58,7 +59,7 @@ class Monitor(App[None]):
         self._snapshot: Snapshot | None = None
         self._targets: list[TargetDir] | None = None
         self._measures = False
-        self._build = ""
+        self._build = self._newest = ""
         self._sorts = dict.fromkeys(TABS, 0)
         self._wanted = ""
         self._said: dict[str, str] = {}
@@ -86,6 +87,7 @@ class Monitor(App[None]):
 
     def compose(self) -> ComposeResult:
         """The widgets, from top to bottom."""
+        yield Static("", id="too-small", markup=False)
         yield Static("looking ...", id="summary", markup=False)
         yield Sparkline([0], id="hits")
         with TabbedContent(initial=TABS[0], id="tabs"):
@@ -121,6 +123,13 @@ class Monitor(App[None]):
         """Begin to look."""
         self._main.query_one("#build-table").focus()
         self._look()
+
+    def on_resize(self, event: Resize) -> None:
+        """Below the smallest size there is one sentence in place of half a screen."""
+        columns, rows = event.size.width, event.size.height
+        text = f"the terminal has {columns}x{rows} characters; the monitor needs {MIN_COLUMNS}x{MIN_ROWS}"
+        self._say("#too-small", text)
+        self._main.set_class(columns < MIN_COLUMNS or rows < MIN_ROWS, "too-small")
 
     def on_unmount(self) -> None:
         """End the threads."""
@@ -192,9 +201,12 @@ class Monitor(App[None]):
     def _draw_builds(self, snapshot: Snapshot) -> None:
         builds = tables.builds(snapshot, self._wanted, self._sort)
         known = [line.key for line in builds]
-        if self._build not in known:
-            self._build = known[0] if known else ""
-        self._fill("#build-table", builds)
+        newest = known[0] if known else ""
+        is_followed = self._sort == tables.SORTS["builds"][0] and self._build == self._newest
+        if self._build not in known or is_followed:
+            self._build = newest
+        self._newest = newest
+        self._fill("#build-table", builds, chosen=self._build)
         self._fill("#unit-table", tables.units(snapshot, self._build, self._wanted))
 
     def _draw_why(self, snapshot: Snapshot) -> None:
@@ -227,12 +239,12 @@ class Monitor(App[None]):
         self._say("#plan", plan_tables.summary(snapshot, self._source.config))
         self._fill("#plan-table", plan_tables.units(snapshot, self._wanted, self._sort))
 
-    def _fill(self, name: str, lines: Iterable[Line]) -> None:
-        """Replace a table's rows; the cursor stays on the row it was on."""
+    def _fill(self, name: str, lines: Iterable[Line], *, chosen: str = "") -> None:
+        """Replace a table's rows; the cursor stays on the row it was on, or goes to the one that is chosen."""
         table = self._main.query_one(name, DataTable)
         at = table.cursor_row
         keys = [key.value for key in table.rows]
-        key = keys[at] if 0 <= at < len(keys) else None
+        key = chosen or (keys[at] if 0 <= at < len(keys) else None)
         scroll = table.scroll_y
         table.clear()
         new = 0

@@ -1,6 +1,11 @@
-"""The monitor's style sheet."""
+"""The monitor's style sheet, and the smallest terminal anything is drawn on."""
+
+MIN_COLUMNS, MIN_ROWS = 60, 16
 
 CSS = """
+#too-small { display: none; padding: 0 1; }
+.too-small #too-small { display: block; height: auto; }
+.too-small #summary, .too-small #hits, .too-small #tabs, .too-small #filter, .too-small Footer { display: none; }
 #summary { height: 1; padding: 0 1; background: $panel; }
 #hits { height: 2; padding: 0 1; }
 #filter { display: none; height: 3; }

@@ -21,8 +21,8 @@ from kache.reports.render.text import table
 DESCRIPTION = (
     "Look at the settings and change the files that hold them. Values are checked before they are written, comments\n"
     "in the file stay, and a running daemon picks the change up by itself.\n\n"
-    "Highest rank first: environment, .kache.toml of the project, the user's file, the machine's\n"
-    "(/etc/xdg/kache/config.toml), default."
+    "Highest rank first: kache --config NAME=VALUE, environment, .kache.toml of the project, the user's file, the\n"
+    "machine's (/etc/xdg/kache/config.toml), default."
 )
 EXAMPLES: Examples = (
     ("kache config list", "every setting, its value, and where that comes from"),

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-age", metavar="AGE", type=option(parse_duration), help="evict what was not used for AGE (7d, 12h)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="change nothing, only say what would go")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="change nothing, only say what would go")
 
 
 def run(args: argparse.Namespace, session: Session) -> Result:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from kache.cli.output import Result
 from kache.cli.parser import Examples, option
-from kache.cli.screen import MIN_COLUMNS, MIN_ROWS, refuse_what_cannot_be_drawn_on
+from kache.cli.screen import refuse_what_cannot_be_drawn_on
 from kache.cli.session import Session
 from kache.cli.store import changed_store
 from kache.config.values import parse_duration
 from kache.errors import KacheError, OutputError, UsageError
 from kache.reports.render.text import human_bytes, plural
+from kache.tui.styles import MIN_COLUMNS, MIN_ROWS
 
 if TYPE_CHECKING:
     from kache.tui.source import Source

@@ -23,7 +23,7 @@ EXAMPLES: Examples = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("--crate-name", metavar="CRATE", help="only this crate")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
 
 
 def run(args: argparse.Namespace, session: Session) -> Result:
