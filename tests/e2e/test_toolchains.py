@@ -175,3 +175,21 @@ def test_a_toolchain_reached_by_several_names(box: Sandbox) -> None:
     box.checkout("a", chain()).build().expect(misses=3)
     for number, env in enumerate(({"RUSTC": str(toolchain_bin() / "rustc")}, {"RUSTC": str(link / "bin/rustc")})):
         box.checkout(f"c{number}", chain()).build(env=env).expect(hits=3, misses=0)
+
+
+@pytest.mark.warm_too
+@mostly_daemon
+def test_a_script_before_the_compiler_counts_with_the_variables_it_names(box: Sandbox) -> None:
+    """Guards shims that add flags of a variable: cargo has no hash of it, and rustc is handed what nobody sees."""
+    shim = box.root / "shim" / "rustc"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec {toolchain_bin() / "rustc"} "$@" ${{EXTRA}}\n')
+    shim.chmod(0o755)
+    source = 'fn main() { println!("{}", cfg!(extra)); }\n'
+    lints = '[lints.rust]\nunexpected_cfgs = "allow"\n'
+    for number, extra in enumerate(("", "--cfg extra", "")):
+        checkout = box.checkout(
+            f"c{number}", alone({"Cargo.toml": manifest("prog", extra=lints), "src/main.rs": source})
+        )
+        checkout.build(env={"RUSTC": str(shim), "EXTRA": extra}).expect(misses=None if number == 2 else 1)
+        assert checkout.program("prog") == f"{str(bool(extra)).lower()}\n"

@@ -29,6 +29,9 @@ _MAX_CALLS = 512
 _WHOLE_S = 10.0
 """How long one asker's look at every file of a toolchain stands: somebody may call rustc from one shell all day."""
 _MAX_ASKERS = 256
+_SHIM_BYTES = 1 << 16
+_VARIABLE = re.compile(rb"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+_FINDING = frozenset({b"PATH", b"HOME", b"PWD", b"OLDPWD", b"SHLVL", b"TMPDIR", b"CARGO_HOME"})
 _FORMAT = 1
 """Of what `export` gives; raised when anything else of a toolchain counts."""
 _MAX_KEPT = 32
@@ -215,11 +218,12 @@ class Toolchains:
         return toolchain, True
 
     def _behind(self, shim: bytes, binary: bytes, question: _Question) -> Toolchain:
-        """The toolchain a shim takes now; its own content counts too, it may add arguments."""
+        """The toolchain a shim takes now; its own content counts too, and variables it names: it may add arguments."""
         if not os.path.isfile(binary):
             raise _FailedError(f"the compiler behind it is not at {os.fsdecode(binary)}")
         found = self._as_loaded(binary, question)[1]
-        return replace(found, identity=hash_parts((b"shim", found.identity, self._hash((shim,))[shim])))
+        named = [name + b"=" + question.env.get(name, b"") for name in _named_in(shim)]
+        return replace(found, identity=hash_parts((b"shim", found.identity, self._hash((shim,))[shim], *named)))
 
     def _as_loaded(self, binary: bytes, question: _Question) -> tuple[Watch, Toolchain]:
         """A binary with the driver the loader gives it."""
@@ -363,6 +367,14 @@ def _may_choose(binary: bytes) -> bool:
         return False
     with open(binary, "rb") as file:
         return file.read(2) == b"#!" or not is_rustc_name(binary)
+
+
+def _named_in(shim: bytes) -> list[bytes]:
+    """Variables that the text of a script names, less those by which it finds the compiler: that one is known."""
+    with open(shim, "rb") as file:
+        text = file.read(_SHIM_BYTES)
+    found = set(_VARIABLE.findall(text)) if text.startswith(b"#!") else set()
+    return sorted(name for name in found - _FINDING if not name.startswith(b"RUSTUP_"))
 
 
 def _is_rustup_proxy(path: bytes, binary: bytes) -> bool:
