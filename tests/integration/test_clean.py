@@ -74,6 +74,16 @@ def test_stale_and_orphans(box: CliBox) -> None:
     assert rows(box, "--orphans", "--stale", "30d") == {}
 
 
+def test_what_a_build_script_wrote_makes_no_orphan_look_alive(box: CliBox) -> None:
+    """Such sources lie in the target dir itself: serde alone would hide every orphan."""
+    gone = target(box, "gone", sources=False)
+    out = gone / "debug" / "build" / "serde-01" / "out" / "private.rs"
+    out.parent.mkdir(parents=True)
+    out.touch()
+    (gone / "debug" / "deps" / "serde-01.d").write_text(f"{gone}/debug/deps/libserde-01.rlib: /gone/lib.rs {out}\n")
+    assert set(rows(box, "--orphans")) == {"gone"}
+
+
 def test_what_the_store_could_put_back(box: CliBox) -> None:
     from kache.core.entry import Artifact, Role
     from kache.store import entries

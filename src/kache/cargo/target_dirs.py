@@ -161,10 +161,15 @@ def remove(path: Path) -> None:
 def _is_orphan(path: Path, profiles: list[str]) -> bool:
     """By the dep-info files beside what cargo uplifts: they name the sources by absolute path."""
     seen = False
+    own = tuple(
+        f"{each}/" for each in (path, os.path.realpath(path))
+    )  # what build scripts wrote goes with the directory
     for profile in profiles:
         files = [*(path / profile).glob("*.d"), *(path / profile / "deps").glob("*.d")][:_MAX_DEP_FILES]
         for file in files:
             for source in _sources(file):
+                if source.startswith(own):
+                    continue
                 seen = True
                 if os.path.exists(source):
                     return False
