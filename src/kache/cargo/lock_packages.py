@@ -18,11 +18,15 @@ class LockPackages(NamedTuple):
         digest: of the file; empty where there is none that can be read.
         ids: (name, version) to the ids of packages that come from elsewhere; two sources may have one such pair.
         versions: name to the versions of all packages.
+        needs: (name, version) to the dependencies of a package, as the file writes them.
+        members: (name, version) of packages without a source.
     """
 
     digest: Digest
     ids: dict[tuple[str, str], bytes]
     versions: dict[str, list[str]]
+    needs: dict[tuple[str, str], list[str]]
+    members: list[tuple[str, str]]
 
 
 def read(root: bytes) -> LockPackages:
@@ -31,7 +35,7 @@ def read(root: bytes) -> LockPackages:
         with open(os.path.join(root, b"Cargo.lock"), "rb") as file:
             data = file.read(MAX_BYTES)
     except OSError:
-        return LockPackages(b"", {}, {})
+        return LockPackages(b"", {}, {}, {}, [])
     import tomllib
 
     try:
@@ -40,14 +44,21 @@ def read(root: bytes) -> LockPackages:
         packages = []
     ids: dict[tuple[str, str], bytes] = {}
     versions: dict[str, list[str]] = {}
+    needs: dict[tuple[str, str], list[str]] = {}
+    members: list[tuple[str, str]] = []
     for package in packages if isinstance(packages, list) else []:
         if not isinstance(package, dict):
             continue
-        versions.setdefault(str(package.get("name", "")), []).append(str(package.get("version", "")))
-        if package.get("source"):
+        name, version = str(package.get("name", "")), str(package.get("version", ""))
+        versions.setdefault(name, []).append(version)
+        listed = package.get("dependencies", [])
+        needs[name, version] = [str(each) for each in listed] if isinstance(listed, list) else []
+        if not package.get("source"):
+            members.append((name, version))
+        else:
             fields = tuple(str(package.get(name, "")) for name in ("name", "version", "source", "checksum"))
             ids[fields[0], fields[1]] = package_id(*fields)
-    return LockPackages(hash_bytes(data), ids, versions)
+    return LockPackages(hash_bytes(data), ids, versions, needs, members)
 
 
 def package_id(name: str, version: str, source: str, checksum: str) -> bytes:

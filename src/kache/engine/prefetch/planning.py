@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from kache.cargo import lock_packages, source_groups
+from kache.cargo.feature_deps import reachable
+from kache.cargo.lock_packages import LockPackages
 from kache.cargo.workspace import Workspace
 from kache.core.digest import Digest
 from kache.core.usage import BuildRecord, Intent
@@ -21,6 +24,7 @@ from kache.planner.knowledge import Knowledge
 from kache.planner.plan import Budget, PlannedUnit, PlanRequest, PrefetchPlan, Tariff, plan
 from kache.store.local import LocalStore
 
+log = logging.getLogger("kache")
 OTHERS = 6
 """Builds of other workspaces that are looked at."""
 SCORES = 20
@@ -51,7 +55,7 @@ class Planning:
         """What is asked of a planner; reads the workspace once."""
         if self._request is None:
             lock = lock_packages.read(self.place.root)
-            packages = frozenset(lock.ids.values()) if lock.digest else None
+            packages = self._packages(lock) if lock.digest else None
             groups = source_groups.digests(self.place.root, self.place.target_dir)
             intent = replace(self.intent, lockfile=lock.digest)
             self._request = PlanRequest(intent, Changes(packages, groups or None), self.name)
@@ -59,6 +63,18 @@ class Planning:
             self._own = self.store.records.of_workspace(workspace)
             self._others = self.store.records.of_others(workspace, OTHERS)
         return self._request
+
+    def _packages(self, lock: LockPackages) -> frozenset[bytes]:
+        """Ids of what stands in the lock file and the features of this build can want."""
+        intent = self.intent
+        dev = intent.command in ("", "test") or intent.takes_all
+        wanted = None
+        if intent.command:  # whoever plans for any command plans for any features
+            try:
+                wanted = reachable(self.place.root, lock.needs, lock.members, intent.features, dev=dev)
+            except (AttributeError, TypeError):
+                log.info("features of %s are not understood", intent.label)
+        return frozenset(each for package, each in lock.ids.items() if wanted is None or package in wanted)
 
     def plan(self, remote: Remote, max_bytes: int, more: Iterable[BuildRecord] = ()) -> PrefetchPlan:
         """A plan by this machine's own records and some more, the newest of those first."""
