@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+from kache.cargo import source_groups
 from kache.config.load import load
 from kache.core.usage import BuildRecord
 from kache.engine.transfer import manifests
@@ -84,6 +85,24 @@ def test_an_edited_source_changes_its_units_and_no_others(machines: Machines) ->
     before, after = ({unit.crate_name: unit for unit in each.units} for each in (old, new))
     assert {name for name in after if after[name].source != before[name].source} == {"mid"}
     assert {name for name in after if after[name].key != before[name].key} == {"mid", "app"}
+
+
+def test_an_edited_program_leaves_the_library_beside_it_what_it_was(tmp_path: Path) -> None:
+    """Guards the most frequent edit of small projects: one package with src/lib.rs and src/main.rs."""
+    for name in ("Cargo.toml", "src/lib.rs", "src/main.rs", "src/bin/tool.rs", "src/part.rs"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    library, program = (source_groups.group_id(b"", name) for name in (b"src/lib.rs", b"src/main.rs"))
+
+    def changed(name: str) -> set[bytes]:
+        before = source_groups.digests(bytes(tmp_path), b"")
+        (tmp_path / name).write_text("// one line more")
+        after = source_groups.digests(bytes(tmp_path), b"")
+        return {group for group in after if after[group] != before[group]}
+
+    assert changed("src/main.rs") == changed("src/bin/tool.rs") == {program}
+    assert changed("src/part.rs") == changed("src/lib.rs") == {library, program}
 
 
 def test_features_and_branch_are_part_of_the_intent(machines: Machines) -> None:

@@ -1,7 +1,7 @@
 """The sources of a workspace in groups, each with a digest: what tells whether a unit can still be what it was.
 
 A group is what one kind of target of one package is compiled of: all .rs files below `src`, below `tests` and so on, or
-a single file beside Cargo.toml (build.rs). It says less than a compile's own closure, and can be known before anything
+a single file beside Cargo.toml (build.rs); of a library without src/main.rs and src/bin, which are programs beside it. It says less than a compile's own closure, and can be known before anything
 was ever compiled here; a plan that is wrong because of it wastes bytes.
 """
 
@@ -14,6 +14,7 @@ from kache.core.digest import hash_file, hash_parts
 from kache.core.usage import ORIGIN_BYTES
 
 MAX_FILES = 30_000
+_LIBRARY = b"src/lib.rs"
 _SKIPPED = frozenset({b"target", b"node_modules"})
 
 
@@ -24,7 +25,7 @@ def group_id(package: bytes, source: bytes) -> bytes:
         package: directory of the package, relative to the workspace.
         source: the root source, relative to the package.
     """
-    return _id(package, source.partition(b"/")[0])
+    return _id(package, _LIBRARY if source == b"src/lib.rs" else source.partition(b"/")[0])
 
 
 def digests(root: bytes, target_dir: bytes) -> dict[bytes, bytes]:
@@ -38,7 +39,11 @@ def digests(root: bytes, target_dir: bytes) -> dict[bytes, bytes]:
     for count, (package, path) in enumerate(_sources(root, target_dir)):
         if count >= MAX_FILES:
             return {}
-        files.setdefault(group_id(package, path), []).append(os.path.join(package, path))
+        groups = [path.partition(b"/")[0]]
+        if groups == [b"src"] and path != b"src/main.rs" and not path.startswith(b"src/bin/"):
+            groups.append(_LIBRARY)
+        for group in groups:
+            files.setdefault(_id(package, group), []).append(os.path.join(package, path))
     found = {}
     for group, paths in files.items():
         parts: list[bytes] = []
