@@ -1,8 +1,9 @@
 """The sources of a workspace in groups, each with a digest: what tells whether a unit can still be what it was.
 
 A group is what one kind of target of one package is compiled of: all .rs files below `src`, below `tests` and so on, or
-a single file beside Cargo.toml (build.rs); of a library without src/main.rs and src/bin, which are programs beside it. It says less than a compile's own closure, and can be known before anything
-was ever compiled here; a plan that is wrong because of it wastes bytes.
+a single file beside Cargo.toml (build.rs); of a library without src/main.rs and src/bin, which are programs beside it.
+It says less than a compile's own closure, and can be known before anything was ever compiled here; a plan that is wrong
+because of it wastes bytes.
 """
 
 from __future__ import annotations
