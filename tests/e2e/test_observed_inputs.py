@@ -270,6 +270,7 @@ def test_a_file_a_macro_looks_for_above_the_checkout(box: Sandbox, first: str) -
     assert built(box.checkout("one/app", files), {}) == ("one" if first == "there" else "none")
     (box.root / "two/marker").write_text("two")
     assert built(box.checkout("two/app", files), {}) == "two"
+    assert built(box.checkout("two/beside", files), {}, hits=2) == "two"
     assert built(box.checkout("three/deep/app", files), {}) == "none"
 
 

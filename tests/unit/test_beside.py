@@ -49,7 +49,16 @@ def test_directories_on_the_way_are_always_there() -> None:
     for path in (b"/people", b"/people/i", b"/people/i/work", b"/people/i/work/app", b"/usr", b"/"):
         assert above(path, roots(), is_directory=True) == []
     assert CHECKOUT in above(b"/people/i/work/.git", roots(), is_directory=True)
-    assert CHECKOUT in above(b"/people/i/work", roots(), is_directory=False)  # its listing
+    assert CHECKOUT in above(b"/people/i/work", roots(), is_directory=True, is_listed=True)
+
+
+def test_a_listing_of_what_is_the_machines_ties_to_nothing() -> None:
+    for path in (b"/lib", b"/usr/lib", b"/"):
+        assert above(path, roots(), is_directory=True, is_listed=True) == []
+
+
+def test_a_target_in_the_checkout_ties_to_nothing_of_its_own() -> None:
+    assert above(b"/people/i/work/.env", roots(), is_directory=False) == [CHECKOUT]
 
 
 def test_a_package_of_the_registry_is_tied_by_what_lies_above_cargo_home() -> None:

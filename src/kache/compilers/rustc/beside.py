@@ -19,22 +19,26 @@ _OF_ALL = (b"/", b"/usr", b"/usr/local")
 """Directories that everything is below: only what lies right in them may have been met on the way up."""
 
 
-def above(path: bytes, roots: Roots, *, is_directory: bool) -> list[bytes]:
+def above(path: bytes, roots: Roots, *, is_directory: bool, is_listed: bool = False) -> list[bytes]:
     """Names of the facts that an input ties a compile to.
 
     Args:
         path: real path of the input.
         roots: the call's.
-        is_directory: it is a directory that is only known to be there.
+        is_directory: it is a directory.
+        is_listed: not only that it is there counts, but what is in it.
     """
     name = roots.normalise(path)
     if name[:1] == b"<" and not name.startswith(b"<home>"):
         return []
     found = []
-    for root in roots.all:
-        if root.placeholder not in _MOVED_ABOUT or (root.placeholder == b"<cargo-home>" and name[:1] == b"<"):
+    moved = [root for root in roots.all if root.placeholder in _MOVED_ABOUT]
+    for root in moved:
+        if root.placeholder == b"<cargo-home>" and name[:1] == b"<":
             continue
-        if is_directory and (root.path + b"/").startswith(path.rstrip(b"/") + b"/"):
+        if any(root.path.startswith(other.path + b"/") for other in moved):
+            continue  # what lies beside it lies in the other one, or beside that
+        if is_directory and not is_listed and (root.path + b"/").startswith(path.rstrip(b"/") + b"/"):
             continue  # it is there wherever the root is
         common = os.path.commonpath((path, root.path))
         is_met = os.path.dirname(path) == common and not (is_directory and common == b"/")

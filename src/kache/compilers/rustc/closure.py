@@ -239,8 +239,10 @@ class ClosureMaker:
         for name in observed.programs:
             self._observe(InputKind.PROGRAM, name, _program(name, self.around, self.digests))
         self._variables.update(observed.variables)
-        for path in (*observed.files, *observed.absent, *observed.directories):
+        for path in (*observed.files, *observed.absent):
             self._above.update(above(path, self.around.roots, is_directory=False))
+        for path in observed.directories:
+            self._above.update(above(path, self.around.roots, is_directory=True, is_listed=True))
         for path, is_directory in observed.present.items():
             self._above.update(above(path, self.around.roots, is_directory=is_directory))
         self._whole_environment = observed.whole_environment
