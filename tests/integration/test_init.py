@@ -273,7 +273,8 @@ def test_a_service_is_installed_started_and_taken_back(box: InitBox) -> None:
         assert f'ExecStart="{WRAPPER}" daemon run --service' in unit.read_text()
         assert f'Environment="KACHE_CACHE_DIR={box.cache_dir}"' in unit.read_text()
         words = log.read_text().splitlines()
-        assert words == ["--user daemon-reload", "--user enable kache.service", "--user restart kache.service"]
+        assert words[:3] == ["--user daemon-reload", "--user enable kache.service", "--user restart kache.service"]
+        assert set(words[3:]) <= {"--user start kache.service"}  # it is slow to answer, and this one never does
         assert "nothing to change" in box.init("--yes").stdout
         assert box.data("daemon", "status")["running"]
     finally:

@@ -74,14 +74,14 @@ def start_daemon(env: Mapping[str, str]) -> None:
     raise _silent(place)
 
 
-def wait_for_daemon(env: Mapping[str, str]) -> None:
+def wait_for_daemon(env: Mapping[str, str], limit_s: float = START_LIMIT_S) -> None:
     """Wait until one that somebody else starts answers.
 
     Raises:
-        DaemonUnreachableError: it did not within `START_LIMIT_S`.
+        DaemonUnreachableError: it did not within `limit_s`.
     """
     place = socket_path(env)
-    deadline = time.monotonic() + START_LIMIT_S
+    deadline = time.monotonic() + limit_s
     while _ask(place) is None:
         if time.monotonic() > deadline:
             raise _silent(place)

@@ -45,7 +45,7 @@ class LoginService(Protocol):
         """
 
     def start(self, env: Mapping[str, str]) -> None:
-        """Start it now, in place of one that runs.
+        """Start it now; one that runs stays.
 
         Raises:
             SetupFailedError: the manager refused.

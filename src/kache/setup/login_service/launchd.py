@@ -60,8 +60,8 @@ class Launchd:
         _launchctl("bootstrap", _domain(), str(self.path(env)))
 
     def start(self, env: Mapping[str, str]) -> None:
-        """Start it, or a new one in place of the one that runs."""
-        _launchctl("kickstart", "-k", f"{_domain()}/{LABEL}")
+        """Start it; one that is starting goes on."""
+        _launchctl("kickstart", f"{_domain()}/{LABEL}")
 
     def disable(self, env: Mapping[str, str]) -> None:
         """Unload it."""

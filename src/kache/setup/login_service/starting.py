@@ -12,6 +12,8 @@ from kache.setup import login_service
 from kache.setup.init.cargo_wrapper import launcher_to_name
 from kache.setup.login_service import LoginService
 
+_PATIENCE_S = 5.0
+
 
 def start(env: Mapping[str, str]) -> None:
     """Have the daemon running, and wait until it answers; one that runs already is fine.
@@ -25,7 +27,10 @@ def start(env: Mapping[str, str]) -> None:
         start_daemon(env)
     elif not _runs(env):
         manager.start(env)
-        wait_for_daemon(env)
+        try:
+            wait_for_daemon(env, _PATIENCE_S)
+        except DaemonUnreachableError:  # one beside the service is better than none
+            start_daemon(env)
 
 
 def _serves_here(manager: LoginService, env: Mapping[str, str]) -> bool:

@@ -76,8 +76,8 @@ class Systemd:
         _systemctl(env, "restart", UNIT)
 
     def start(self, env: Mapping[str, str]) -> None:
-        """Start it, or a new one in place of the one that runs."""
-        _systemctl(env, "restart", UNIT)
+        """Start it; one that is starting goes on."""
+        _systemctl(env, "start", UNIT)
 
     def disable(self, env: Mapping[str, str]) -> None:
         """Disable and stop."""
