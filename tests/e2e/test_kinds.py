@@ -89,6 +89,23 @@ def test_clippys_configuration_is_an_input(box: Sandbox) -> None:
     assert "too many arguments" in second.cargo("clippy").stderr
 
 
+def test_clippys_configuration_above_a_checkout_is_an_input(box: Sandbox) -> None:
+    """Guards checkouts that lie somewhere else: what clippy finds on its way up counts, where it looks does not."""
+    if not has_component("clippy-driver"):
+        pytest.skip("the toolchain has no clippy")
+    files = lib("pub fn f(a: u8, b: u8, c: u8) -> u8 { a + b + c }\n")
+    box.checkout("one/a", files).cargo("clippy").expect(misses=1)
+    box.checkout("two/deep/b", files).cargo("clippy").expect(hits=1, misses=0)
+    (box.root / "three").mkdir()
+    (box.root / "three" / "clippy.toml").write_text("too-many-arguments-threshold = 2\n")
+    strict = box.checkout("three/c", files)
+    assert "too many arguments" in strict.cargo("clippy").expect(misses=1).stderr
+    (box.root / "one" / ".clippy.toml").write_text("too-many-arguments-threshold = 1\n")
+    first = box.checkout("one/d", files)
+    assert "too many arguments" in first.cargo("clippy").expect(misses=1).stderr
+    assert "too many arguments" in first.clean().cargo("clippy").expect(hits=1, misses=0).stderr
+
+
 def test_what_documentation_depends_on(box: Sandbox) -> None:
     """Guards `cargo doc`: rustdoc is not wrapped, the metadata it reads is cached."""
     if not has_component("rustdoc"):

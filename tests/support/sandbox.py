@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from kache.config.paths import socket_path
-from kache.engine.warm_start.warm_start import CLOCK_GRAIN_NS
+from kache.engine.warm_start.warm_start import OTHER_GRAIN_NS
 from kache.errors import DaemonUnreachableError
 from kache.ipc.client import control
 from tests.support import processes
@@ -136,7 +136,7 @@ class Sandbox:
         for path, text in files.items():
             made.write(path, text)
         if self.is_warm:  # what was saved within the clock's grain is left to cargo: scenarios would be a gamble
-            time.sleep(2 * CLOCK_GRAIN_NS / 1e9)
+            time.sleep(2 * OTHER_GRAIN_NS / 1e9)
         return made
 
     def kache(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -194,8 +194,8 @@ class Engine:
         try:
             toolchain = self.toolchain_of(call)
             if not isinstance(toolchain, Refusal):
-                now_ns = self._now_on_disk()
-                placed = self.warm_start.seed(call.build, call.request.umask, toolchain, now_ns, fills_up=fills_up)
+                now = self._touched_now()
+                placed = self.warm_start.seed(call.build, call.request.umask, toolchain, now, fills_up=fills_up)
         except (OSError, StoreError) as error:
             log.warning("warm start: %s", error)
         except Exception:
@@ -225,7 +225,7 @@ class Engine:
             OSError: the filesystem's clock cannot be read.
         """
         roots, invocation = missed.around.roots, missed.call
-        started_ns = self._now_on_disk()
+        started_ns = self._touched_now().st_mtime_ns
         identities = [(path, identity_of(os.stat(path))) for path in missed.inputs.files]
         self._next_token = (self._next_token + 1) & 0x7FFFFFFFFFFFFFFF
         edit = self._edits.edit_of(missed, self.config(call))
@@ -402,13 +402,13 @@ class Engine:
     def _is_pending(self, path: bytes) -> bool:
         return bool(self.pending) and path.rpartition(b".")[0] in self.pending
 
-    def _now_on_disk(self) -> int:
-        """The filesystem's own clock, with its own grain: what it dates a file touched now."""
+    def _touched_now(self) -> os.stat_result:
+        """Of a file touched now: its date is the filesystem's own clock, with its own grain."""
         try:
             os.utime(self._clock_path)
         except FileNotFoundError:
             os.close(os.open(self._clock_path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        return os.stat(self._clock_path).st_mtime_ns
+        return os.stat(self._clock_path)
 
 
 def _in_a_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from kache.compilers.file_digests import FileDigests
-from kache.compilers.rustc import depinfo, observed_env, observed_log
+from kache.compilers.rustc import clippy, depinfo, observed_env, observed_log
 from kache.compilers.rustc.closure import (
     CHECKOUT,
     CHECKOUT_NAME,
@@ -133,6 +133,7 @@ class Recorder:
         try:
             info = depinfo.parse(text)
             maker.add_sources(info)
+            maker.add_clippy(missed.call)
             observed = self._observed(missed, done, info, [dep_info_path, *(path for path, _ in outputs)])
             if observed is not None:
                 maker.add_observed(observed)
@@ -198,6 +199,8 @@ class Recorder:
         roots, call = missed.around.roots, missed.call
         keyed = {*missed.inputs.files, roots.cwd, call.out_dir, *(search.path for search in call.search)}
         keyed.update(os.path.join(roots.cwd, file) for file in info.files)
+        if call.is_clippy:
+            keyed.update(clippy.places_above(roots.cwd))
         prefixes = observed_log.toolchain_prefixes(missed.toolchain.sysroot)
         is_keyed = partial(is_keyed_variable, call=call)
         around = Around(is_keyed, missed.around.env, prefixes, keyed, frozenset(outputs), self.traits)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from kache.core.digest import Digest, hash_bytes
+
 _NAMES = (b".clippy.toml", b"clippy.toml")
 """In the order clippy tries them. Source: clippy_config `lookup_conf_file`."""
 
@@ -33,3 +35,24 @@ def configuration(env: Mapping[bytes, bytes], cwd: bytes) -> tuple[list[bytes], 
     lock_file = os.path.join(cwd, b"Cargo.lock")
     (present if os.path.isfile(lock_file) else absent).append(lock_file)
     return present, absent
+
+
+def places_above(root: bytes) -> list[bytes]:
+    """Where clippy looks once it has left a checkout, the nearest first."""
+    found: list[bytes] = []
+    while (directory := os.path.dirname(root)) != root:
+        found += [os.path.join(directory, name) for name in _NAMES]
+        root = directory
+    return found
+
+
+def configuration_above(root: bytes) -> Digest:
+    """Digest of what clippy would take from above a checkout: its content, wherever it lies."""
+    for path in places_above(root):
+        if os.path.isfile(path):
+            try:
+                with open(path, "rb") as file:
+                    return hash_bytes(b"\x01" + file.read())
+            except OSError:
+                return hash_bytes(b"\x02" + path)
+    return hash_bytes(b"")

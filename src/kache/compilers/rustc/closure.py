@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kache.compilers.file_digests import FileDigests, listing_digest
-from kache.compilers.rustc import observed_env
+from kache.compilers.rustc import clippy, observed_env
 from kache.compilers.rustc.baked import Mentions
 from kache.compilers.rustc.beside import ABOVE, above
 from kache.compilers.rustc.depinfo import DepInfo
+from kache.compilers.rustc.invocation import Invocation
 from kache.compilers.rustc.observed_inputs import Observed
 from kache.compilers.rustc.programs import path_dirs, which
 from kache.compilers.rustc.roots import Roots
@@ -25,6 +26,8 @@ PRESENTATION = b"presentation"
 ENVIRONMENT = b"environment"
 CHECKOUT_NAME = b"checkout-name"
 CHECKOUT = b"<cwd>"
+CLIPPY = b"clippy-configuration"
+"""What lies above the checkout; within it, places count one by one."""
 _FOREIGN_CLOCKS: dict[int, bool] = {}
 """By device number."""
 _ASSEMBLED = re.compile(rb"\.incbin\b|\.include\s*\\?[\"']")
@@ -68,6 +71,8 @@ class Surroundings:
             return hash_bytes(os.path.basename(self.roots.real(CHECKOUT)))
         if name == ENVIRONMENT:
             return hash_parts((self.salt, observed_env.whole_digest(self.env, self.roots)))
+        if name == CLIPPY:
+            return clippy.configuration_above(self.roots.real(CHECKOUT))
         if name.startswith(ABOVE):
             return hash_bytes(os.path.dirname(self.roots.real(name[len(ABOVE) :])))
         return hash_bytes(self.roots.real(name))
@@ -205,7 +210,7 @@ class ClosureMaker:
         self._variables: set[bytes] = set()
         self._directories: set[bytes] = set()
         self._whole_environment = False
-        self._above: set[bytes] = set()
+        self._facts: set[bytes] = set()
 
     def add_sources(self, info: DepInfo) -> None:
         """Every file rustc names, and the path that would shadow it.
@@ -240,11 +245,11 @@ class ClosureMaker:
             self._observe(InputKind.PROGRAM, name, _program(name, self.around, self.digests))
         self._variables.update(observed.variables)
         for path in (*observed.files, *observed.absent):
-            self._above.update(above(path, self.around.roots, is_directory=False))
+            self._facts.update(above(path, self.around.roots, is_directory=False))
         for path in observed.directories:
-            self._above.update(above(path, self.around.roots, is_directory=True, is_listed=True))
+            self._facts.update(above(path, self.around.roots, is_directory=True, is_listed=True))
         for path, is_directory in observed.present.items():
-            self._above.update(above(path, self.around.roots, is_directory=is_directory))
+            self._facts.update(above(path, self.around.roots, is_directory=is_directory))
         self._whole_environment = observed.whole_environment
 
     def _observe(self, kind: InputKind, name: bytes, value: bytes) -> None:
@@ -313,18 +318,26 @@ class ClosureMaker:
             name = self.around.roots.normalise(other)
             self._absent[name] = MemoInput(InputKind.ABSENT, name, b"")
 
-    def finish(
-        self, info: DepInfo, *, tied: Iterable[bytes], has_diagnostics: bool, extra_absent: Iterable[bytes] = ()
-    ) -> tuple[MemoInput, ...]:
+    def add_clippy(self, call: Invocation) -> None:
+        """Of clippy's calls: where a configuration would decide, had it been there."""
+        if not call.is_clippy:
+            return
+        self._facts.add(CLIPPY)
+        roots = self.around.roots
+        _, absent = clippy.configuration(self.around.env, roots.cwd)
+        for path in set(absent).difference(clippy.places_above(roots.cwd)):
+            name = roots.normalise(path)
+            self._absent[name] = MemoInput(InputKind.ABSENT, name, b"")
+
+    def finish(self, info: DepInfo, *, tied: Iterable[bytes], has_diagnostics: bool) -> tuple[MemoInput, ...]:
         """All inputs, those that are cheap to compare first.
 
         Args:
             info: the dep-info, for its env-dep lines.
             tied: placeholders of the roots whose real path stands in an artifact.
             has_diagnostics: rustc printed something whose look the presentation flags decide.
-            extra_absent: further paths that must not exist.
         """
-        facts = [MemoInput(InputKind.FACT, name, self.around.fact(name)) for name in sorted({*tied, *self._above})]
+        facts = [MemoInput(InputKind.FACT, name, self.around.fact(name)) for name in sorted({*tied, *self._facts})]
         if has_diagnostics:
             facts.append(MemoInput(InputKind.FACT, PRESENTATION, self.around.fact(PRESENTATION)))
         if self._whole_environment:
@@ -332,9 +345,6 @@ class ClosureMaker:
         named = {name for name, _ in info.env}
         env = [self._env(name) for name in sorted(named)]
         env += [self._env_read(name) for name in sorted(self._variables - named)]
-        for path in extra_absent:
-            name = self.around.roots.normalise(path)
-            self._absent[name] = MemoInput(InputKind.ABSENT, name, b"")
         return (*facts, *env, *self._files.values(), *self._absent.values(), *self._observed.values())
 
     def _env(self, name: bytes) -> MemoInput:

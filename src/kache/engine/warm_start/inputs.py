@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from kache.compilers.file_digests import FileDigests
 from kache.compilers.rustc.beside import ABOVE
-from kache.compilers.rustc.closure import CHECKOUT_NAME, ENVIRONMENT, Surroundings, holds
+from kache.compilers.rustc.closure import CHECKOUT_NAME, CLIPPY, ENVIRONMENT, Surroundings, holds
 from kache.compilers.rustc.roots import Roots
 from kache.core.entry import InputKind, InputMemo
 from kache.engine.warm_start.capture import tie_of
 from kache.engine.warm_start.declared import content_of
 
-_COMPARED = (ENVIRONMENT, CHECKOUT_NAME, ABOVE)
+_COMPARED = (ENVIRONMENT, CHECKOUT_NAME, CLIPPY, ABOVE)
 """How facts begin that cargo knows nothing of; where a root's path got in the unit is tied; messages are not kept."""
 
 

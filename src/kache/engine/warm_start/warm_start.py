@@ -38,8 +38,8 @@ MAX_BYTES = 8 << 30
 """Of blobs placed at one time; units beyond it wait for hits."""
 MAX_OTHERS = 4
 """Other workspaces looked at for what a new one shares with them: those built last."""
-CLOCK_GRAIN_NS = 10_000_000
-"""Coarsest grain of file dates on Linux (HZ=100)."""
+OTHER_GRAIN_NS = 10_000_000
+"""What a filesystem that is not the cache's may date a file too early: exFAT counts in steps of 10 ms."""
 _REMEMBERED = 64
 
 
@@ -107,14 +107,16 @@ class WarmStart:
         found = known.workspace if known is not None else None
         return found is not None and build.id not in self._seeded and is_virgin(found.target_dir)
 
-    def seed(self, build: Build, umask: int, toolchain: Toolchain, now_ns: int, *, fills_up: bool) -> Placed | None:
+    def seed(
+        self, build: Build, umask: int, toolchain: Toolchain, now: os.stat_result, *, fills_up: bool
+    ) -> Placed | None:
         """Put what fits into a noted build's target directory.
 
         Args:
             build: cargo's command.
             umask: its umask.
             toolchain: the compiler it asked.
-            now_ns: the filesystem's clock.
+            now: of a file touched now on the cache's filesystem: nothing saved there later is older.
             fills_up: also where cargo has built before.
 
         Returns:
@@ -142,7 +144,7 @@ class WarmStart:
             steering=host.steering(env),
             umask=umask,
             host=host.identity(env, self._digests),
-            date_ns=now_ns - CLOCK_GRAIN_NS,
+            date_ns=now.st_mtime_ns - (1 if os.stat(found.root).st_dev == now.st_dev else OTHER_GRAIN_NS),
             links_programs=not self._in_place_linkers.at_hand(env),
             fills_up=fills_up,
         )
