@@ -10,7 +10,7 @@ import pytest
 from tests.support.checkout import Checkout
 from tests.support.kinds import all_kinds
 from tests.support.marks import mostly_daemon, slow
-from tests.support.projects import Files, alone, chain, lib, manifest
+from tests.support.projects import Files, alone, chain, lib, manifest, workspace
 from tests.support.sandbox import Sandbox, has_component, host_triple
 
 Env = dict[str, str]
@@ -104,6 +104,20 @@ def test_clippys_configuration_above_a_checkout_is_an_input(box: Sandbox) -> Non
     first = box.checkout("one/d", files)
     assert "too many arguments" in first.cargo("clippy").expect(misses=1).stderr
     assert "too many arguments" in first.clean().cargo("clippy").expect(hits=1, misses=0).stderr
+
+
+def test_clippys_configuration_is_looked_for_where_a_linked_member_is(box: Sandbox) -> None:
+    """Guards a member that is a symbolic link: clippy goes up from what it leads to, not from the workspace."""
+    if not has_component("clippy-driver"):
+        pytest.skip("the toolchain has no clippy")
+    text = "pub fn f(a: u8, b: u8, c: u8) -> u8 { a + b + c }\n"
+    box.checkout("w/thing", {"Cargo.toml": manifest("thing"), "src/lib.rs": text})
+    checkout = box.checkout("w/deep/a", workspace("thing"))
+    (checkout.path / "thing").symlink_to(box.root / "w" / "thing")
+    (box.root / "w" / "deep" / "clippy.toml").write_text("too-many-arguments-threshold = 9\n")
+    checkout.cargo("clippy").expect(misses=1)
+    (box.root / "w" / "clippy.toml").write_text("too-many-arguments-threshold = 2\n")
+    assert "too many arguments" in checkout.clean().cargo("clippy").stderr
 
 
 def test_what_documentation_depends_on(box: Sandbox) -> None:

@@ -166,6 +166,51 @@ def test_what_the_next_command_asks_for_is_of_its_own_moment(
     assert checkout.program("second") == "2\n"
 
 
+_LOOKS = {
+    "lists": 'std::fs::read_dir("app/migrations").unwrap().count().to_string()',
+    "looks for in vain": 'std::fs::read_to_string("app/.env").unwrap_or("1".into())',
+    "finds elsewhere": 'std::fs::read_to_string("ELSEWHERE").unwrap()',
+    "finds beside a source of nearly that name": 'std::fs::read_to_string("app/src/data").unwrap()',
+}
+
+
+@pytest.mark.parametrize("what", _LOOKS)
+def test_what_a_macro_looks_at_is_of_the_moment_its_crate_is_asked_for(still_box: Sandbox, what: str) -> None:
+    """Guards migrations and `.env` between the first check in a fresh target and the build: cargo hears of neither."""
+    elsewhere = still_box.root / "elsewhere"
+    elsewhere.write_text("1")
+    body = _LOOKS[what].replace("ELSEWHERE", str(elsewhere)) + ".parse().unwrap()"
+    macro = f"#[proc_macro]\npub fn seen(_: proc_macro::TokenStream) -> proc_macro::TokenStream {{ {body} }}\n"
+    files = {
+        **workspace("macros", "app"),
+        **below(
+            "macros",
+            {"Cargo.toml": manifest("macros", extra="[lib]\nproc-macro = true"), "src/lib.rs": macro},
+        ),
+        **below(
+            "app",
+            {
+                "Cargo.toml": manifest("app", deps={"macros": "../macros"}),
+                "src/lib.rs": "mod data_base;\npub const SEEN: u32 = macros::seen!();\n",
+                "src/data_base.rs": "",
+                "src/data": "1",
+                "src/main.rs": 'fn main() { println!("{}", app::SEEN); }\n',
+                "migrations/1": "",
+            },
+        ),
+    }
+    first = still_box.checkout("a", files)
+    first.check()
+    first.build()
+    second = still_box.checkout("b", files)
+    assert placed(second, "check")
+    elsewhere.write_text("2")
+    for name in ("app/migrations/2", "app/.env", "app/src/data"):
+        second.write(name, "2")
+    second.build()
+    assert second.program("app") == "2\n"
+
+
 def test_a_link_in_a_declared_directory_counts_by_what_it_leads_to(still_box: Sandbox) -> None:
     """Guards `rerun-if-changed` of a directory with a symbolic link: cargo follows it, and so does what is compared."""
     still_box.settings["KACHE_WARM_START_SCRIPTS"] = "declared"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.checkout import Checkout
-from tests.support.projects import Files, alone, manifest
+from tests.support.projects import Files, alone, below, manifest
 from tests.support.sandbox import KACHE, Sandbox
 
 pytestmark = pytest.mark.skipif(
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 RAN = "build-script-build`"
 SCRIPT = """fn main() {{
     println!("cargo:rerun-if-changed=build.rs");
+    {declares}
     let said: String = {{ {body} }};
     std::fs::write(std::env::var("OUT_DIR").unwrap() + "/said.txt", said).unwrap();
 }}
@@ -31,12 +32,16 @@ UPWARD = """std::env::current_dir().unwrap().ancestors().map(|path| path.join("m
     .find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or("none".into())"""
 
 
-def scripted(body: str, more: Files | None = None) -> Files:
+DECLARES = """println!("cargo:rerun-if-changed=data.txt");
+    println!("cargo:rerun-if-env-changed=FLAVOUR");"""
+
+
+def scripted(body: str, more: Files | None = None, declares: str = DECLARES) -> Files:
     """A program that prints what its script found out; the body is an expression, a String."""
     return alone(
         {
             "Cargo.toml": manifest("app"),
-            "build.rs": SCRIPT.format(body=body),
+            "build.rs": SCRIPT.format(body=body, declares=declares),
             "src/main.rs": MAIN,
             "data.txt": "one",
             **(more or {}),
@@ -102,7 +107,7 @@ def _marker(checkout: Checkout) -> dict[str, str]:
 def test_it_runs_again_where_something_it_looked_at_is_not(
     warm_box: Sandbox, body: str, change: Callable[[Checkout], dict[str, str]]
 ) -> None:
-    """Guards inputs nobody declared: a program is never built on what a script found elsewhere."""
+    """Guards what scripts find out: a program is never built on what one found elsewhere."""
     first = warm_box.checkout("one/a", scripted(body))
     front(first)
     second = warm_box.checkout("two/b", scripted(body))
@@ -127,6 +132,20 @@ def test_a_run_that_cannot_be_brought_back_is_not_kept(warm_box: Sandbox, body: 
     second = warm_box.checkout("b", scripted(body))
     assert RAN in front(second)
     right(second)
+
+
+@pytest.mark.parametrize("body", [READS, RUNS, TELLS], ids=["reads", "runs a program", "asks a variable"])
+def test_what_a_script_does_not_declare_is_of_the_moment_it_is_asked_for(warm_box: Sandbox, body: str) -> None:
+    """Guards two commands in a fresh target, the first of which does not want the run: cargo compares declarations."""
+    files = scripted(body, declares="")
+    files |= below("other", {"Cargo.toml": manifest("other"), "src/lib.rs": ""})
+    files["Cargo.toml"] += 'members = ["other"]\n'
+    front(warm_box.checkout("a", files), "build", "--workspace")
+    second = warm_box.checkout("b", files)
+    front(second, "build", "-p", "other")
+    second.write("data.txt", "two")
+    second.build(env={"FLAVOUR": "mild"})
+    assert second.program("app") in ("two", "mild")
 
 
 def test_scripts_and_their_programs_see_nothing_of_being_watched(warm_box: Sandbox) -> None:

@@ -29,6 +29,7 @@ class FoundUnit:
         fingerprint: its hash.
         deps: the hashes of what it depends on.
         watched: paths of `rerun-if-changed`, as cargo keeps them; None for a unit that has none.
+        asked: variables of `rerun-if-env-changed`.
     """
 
     directory: bytes
@@ -36,6 +37,7 @@ class FoundUnit:
     fingerprint: str
     deps: tuple[str, ...]
     watched: tuple[str, ...] | None
+    asked: tuple[str, ...] = ()
 
     @property
     def hash(self) -> bytes:
@@ -76,11 +78,12 @@ def _unit(path: bytes, directory: bytes, stem: bytes) -> FoundUnit | None:
             facts = msgspec.json.decode(file.read())
         deps = tuple(int(dep[3]).to_bytes(8, "little").hex() for dep in facts["deps"])
         watched = _watched(facts["local"])
+        asked = tuple(item["RerunIfEnvChanged"]["var"] for item in facts["local"] if "RerunIfEnvChanged" in item)
     except (OSError, ValueError, KeyError, IndexError, TypeError, UnicodeError, OverflowError, msgspec.MsgspecError):
         return None
     if len(fingerprint) != _HASH_DIGITS:
         return None
-    return FoundUnit(directory, os.fsdecode(stem), fingerprint, deps, watched)
+    return FoundUnit(directory, os.fsdecode(stem), fingerprint, deps, watched, asked)
 
 
 def _watched(local: list[dict[str, Any]]) -> tuple[str, ...] | None:

@@ -24,7 +24,8 @@ from kache.engine.decisions import Answered, Asked, Decision, Found, Missed, Pas
 from kache.engine.keying import Asker, Keying, may_remap
 from kache.engine.queries import Queries, question
 from kache.engine.requests import environment
-from kache.engine.warm_start.traces import Trace, is_tied, knows_its_command, reads_untracked
+from kache.engine.warm_start.traces import Trace, is_tied, knows_its_command
+from kache.engine.warm_start.untracked import reads_untracked
 from kache.ipc.protocol import Request
 from kache.store.local import LocalStore
 
@@ -240,7 +241,7 @@ def trace_of(missed: Missed, entry: Entry, memo: InputMemo) -> Trace | None:
         files=tuple(missed.inputs.files.items()),
         toolchain=missed.toolchain.identity,
         is_tied=not missed.remapped or is_tied(memo, missed.around),
-        is_open=reads_untracked(memo, entry),
+        is_open=reads_untracked(memo, entry, missed.around),
     )
 
 

@@ -22,7 +22,7 @@ def configuration(env: Mapping[bytes, bytes], cwd: bytes) -> tuple[list[bytes], 
         cwd: where cargo runs the driver: the workspace root.
     """
     start = env.get(b"CLIPPY_CONF_DIR") or env.get(b"CARGO_MANIFEST_DIR") or cwd
-    directory = os.path.normpath(os.path.join(cwd, start))
+    directory = os.path.realpath(os.path.join(cwd, start))  # as clippy does: a member may be a link
     present: list[bytes] = []
     absent: list[bytes] = []
     while not present:

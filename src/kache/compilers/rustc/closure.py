@@ -182,6 +182,12 @@ def watched(memo: InputMemo, around: Surroundings) -> tuple[list[bytes], list[by
     return present, absent
 
 
+def shadow_of(source: bytes) -> bytes:
+    """Where rustc would find the same module as well."""
+    directory, base = os.path.split(source)
+    return directory + b".rs" if base == b"mod.rs" else source.removesuffix(b".rs") + b"/mod.rs"
+
+
 class ClosureMaker:
     """Makes the typed inputs of one finished compile.
 
@@ -312,8 +318,7 @@ class ClosureMaker:
 
     def _add_shadow(self, path: bytes) -> None:
         """`a.rs` beside `a/mod.rs` is an error of rustc's (E0761), which a hit must not hide."""
-        directory, base = os.path.split(path)
-        other = directory + b".rs" if base == b"mod.rs" else path.removesuffix(b".rs") + b"/mod.rs"
+        other = shadow_of(path)
         if not os.access(other, os.F_OK):
             name = self.around.roots.normalise(other)
             self._absent[name] = MemoInput(InputKind.ABSENT, name, b"")

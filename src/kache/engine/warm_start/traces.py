@@ -13,12 +13,6 @@ from kache.core.entry import Entry, InputKind, InputMemo
 
 MAX_BUILDS = 32
 _AS_IS = b"\x01"
-_CHECKOUT = b"<cwd>/"
-_OF_TOOLS = frozenset(
-    {b"QNX_TARGET", b"BINUTILS_ROOT", b"FORCE_LLD_DIAGNOSTICS_CRASH", b"GCC_ROOT", b"LLD_IN_TEST", b"LLD_REPRODUCE"}
-    | {b"LLD_VERSION", b"LPATH", b"VCINSTALLDIR"}
-)
-"""What LLVM, gcc and lld read in every compile, whoever set it; the values are compared like all others."""
 _PRIMARY = b"CARGO_PRIMARY_PACKAGE"
 
 
@@ -85,20 +79,6 @@ class Traces:
         """Forget a build."""
         self._builds.pop(build, None)
         self._last_ns.pop(build, None)
-
-
-def reads_untracked(memo: InputMemo, entry: Entry) -> bool:
-    """Whether a compile read variables or files of the checkout that its dep-info does not name."""
-    for item in memo.inputs:
-        if item.kind == InputKind.READ and item.name not in _OF_TOOLS:
-            return True
-        if (
-            item.kind == InputKind.FILE
-            and item.name.startswith(_CHECKOUT)
-            and item.name[len(_CHECKOUT) :] not in entry.dep_info
-        ):
-            return True
-    return False
 
 
 def knows_its_command(memo: InputMemo) -> bool:

@@ -25,6 +25,7 @@ from kache.compilers.rustc.observed_inputs import Around, judge
 from kache.compilers.rustc.observed_log import OF_MACRO, Record
 from kache.core.entry import MemoInput
 from kache.engine.warm_start.traces import Trace
+from kache.engine.warm_start.untracked import undeclared
 from kache.errors import KacheError
 
 _HEAD = struct.Struct("<QI")
@@ -97,6 +98,7 @@ def inputs_of(
         return None
     try:
         found = _judged(base, records, trace, watched, digests)
+        hidden = b"" if isinstance(found, str) else _undeclared(run, found, trace, watched)
     except InputChangedError as error:
         log.info("run of %s: %s changed meanwhile", os.fsdecode(run.directory), error)
         return None
@@ -106,7 +108,16 @@ def inputs_of(
     if isinstance(found, str):
         log.info("run of %s is not kept: %s", os.fsdecode(run.directory), found)
         return None
+    if hidden:
+        log.info("run of %s is not kept: it does not declare %s", os.fsdecode(run.directory), os.fsdecode(hidden))
+        return None
     return found
+
+
+def _undeclared(run: FoundUnit, inputs: tuple[MemoInput, ...], trace: Trace, watched: Watched) -> bytes:
+    paths = [os.path.normpath(os.path.join(trace.package, os.fsencode(name))) for name in run.watched or ()]
+    declared = [trace.roots.normalise(path) for path in paths]
+    return undeclared(inputs, declared, [*map(os.fsencode, run.asked)], Surroundings(trace.roots, watched.env, ()))
 
 
 def _judged(
