@@ -33,7 +33,7 @@ DESCRIPTION = (
 EXAMPLES: Examples = (
     ("kache monitor", "beside a build"),
     ("kache monitor --since 24h", "of the last day alone"),
-    ("kache monitor --snapshot -", "one frame as text"),
+    ("kache monitor --snapshot", "one frame as text"),
     ("kache monitor --snapshot store.svg --tab store --light", "one frame as a picture"),
 )
 TABS = ("builds", "why", "projects", "store", "transfers", "planner")
@@ -44,7 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", metavar="AGE", type=option(parse_duration), default=7 * 86400.0, help="how far back (default: 7d)"
     )
-    parser.add_argument("--snapshot", metavar="FILE", help="write one frame, as text or as FILE.svg; - prints it")
+    parser.add_argument(
+        "--snapshot", metavar="FILE", nargs="?", const="-", help="print one frame, or write it to FILE or FILE.svg"
+    )
     parser.add_argument("--tab", choices=TABS, help="of the snapshot (default: builds)")
     parser.add_argument("--size", metavar="WxH", type=option(_size), help="of the snapshot (default: 100x30)")
     parser.add_argument("--light", action="store_true", help="the light theme")
@@ -54,11 +56,11 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     """Watch."""
     session.warn_of_config_problems()
     if args.snapshot is None and (args.tab or args.size):
-        raise UsageError("--tab and --size are of a snapshot", fix="add --snapshot -, or leave them out")
+        raise UsageError("--tab and --size are of a snapshot", fix="add --snapshot, or leave them out")
     if args.snapshot is None:
         if session.as_json:
             raise UsageError("a monitor prints no JSON", fix="use kache report --json")
-        refuse_what_cannot_be_drawn_on(session, "the monitor", fix="use kache report, or --snapshot -")
+        refuse_what_cannot_be_drawn_on(session, "the monitor", fix="use kache report, or --snapshot")
     from kache.tui.source import Source
 
     source = Source(session.config, args.since)
@@ -89,7 +91,8 @@ def _size(value: object) -> tuple[int, int]:
 def _snapshot(args: argparse.Namespace, session: Session, source: Source) -> Result:
     from kache.tui.frame import frame
 
-    session.flush_daemon()
+    with session.index():  # one that cannot be read is an error here, not a line in a frame
+        pass
     columns = session.env.get("COLUMNS", "")
     size = args.size or (int(columns) if columns.isdigit() and int(columns) >= MIN_COLUMNS else 100, 30)
     as_svg = args.snapshot.endswith(".svg")
