@@ -85,7 +85,7 @@ def test_what_a_package_tells_those_above_it(box: Sandbox) -> None:
         }
         return {**workspace("app", "thing-sys"), **below("thing-sys", sys), **below("app", app)}
 
-    first, second = told_apart(box, State(files(1)), State(files(2)), misses="build_script_build app")
+    first, second = told_apart(box, State(files(1)), State(files(2)), misses="thing_sys app")
     assert (prints(first, "app"), prints(second, "app")) == ("1\n", "2\n")
 
 

@@ -19,7 +19,7 @@ from tests.support.machines import Machines, pushed
 from tests.support.projects import everything
 from tests.support.sandbox import Sandbox
 
-CRATES = "macros build_script_build generated both app"
+CRATES = "macros generated generated both app"
 
 
 def packs(machines: Machines) -> list[Path]:

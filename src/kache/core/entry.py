@@ -62,7 +62,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         key: cache key.
         weak_key: key without the closure.
-        crate_name: rustc's name of the crate.
+        crate_name: rustc's name of the crate; of a build script that of its package.
         unit_kind: lib, bin, test, build-script, proc-macro, ...
         compile_ms: wall time of the compile.
         artifacts: outputs but the dep-info file.

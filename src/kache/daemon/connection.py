@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
             run = self._engine.compile(call, missed, wait=False)
         except OSError as error:
             log.warning("cannot start recording: %s", error)
-            reason = Passed(Reason.STORE_WRITE_FAILED, str(error), missed.call.crate_name, missed.call.unit_kind)
+            reason = Passed(Reason.STORE_WRITE_FAILED, str(error), missed.shape.crate_name, missed.call.unit_kind)
             reason.outcome = Outcome.ERROR
             self._pass(call, reason)
             return

@@ -25,7 +25,7 @@ class Shape:
         out_dir: where outputs go.
         json: messages are JSON.
         wants_artifacts: notifications were asked for.
-        crate_name, unit_kind: for the event.
+        crate_name, unit_kind: for the event and the entry.
     """
 
     roots: Roots

@@ -302,10 +302,10 @@ class Engine:
             self.learning.note(compile_.call, stored[0], outcome)
         except NotStoredError as error:
             reason = error.reason
-            log.info("not stored %s: %s %s", missed.call.crate_name, error.reason, error.detail)
+            log.info("not stored %s: %s %s", missed.shape.crate_name, error.reason, error.detail)
         except (StoreError, OSError) as error:
             reason, outcome = Reason.STORE_WRITE_FAILED, Outcome.ERROR
-            log.warning("record %s: %s", missed.call.crate_name, _in_a_line(error))
+            log.warning("record %s: %s", missed.shape.crate_name, _in_a_line(error))
         except Exception:
             reason, outcome = Reason.INTERNAL_ERROR, Outcome.ERROR
             log.exception("record failed")
@@ -341,7 +341,7 @@ class Engine:
             compile_.call,
             outcome,
             reason=reason,
-            crate_name=missed.call.crate_name,
+            crate_name=missed.shape.crate_name,
             unit_kind=missed.call.unit_kind,
             compile_ms=done.wall_us // 1000,
             inputs=labelled(missed, inputs),
@@ -374,7 +374,7 @@ class Engine:
         now = time.perf_counter()
         return [
             {
-                "crate_name": each.missed.call.crate_name,
+                "crate_name": each.missed.shape.crate_name,
                 "unit_kind": each.missed.call.unit_kind,
                 "build": each.call.build.id,
                 "elapsed_ms": round((now - each.call.clock) * 1000, 1),

@@ -140,21 +140,22 @@ class Lookup:
         call = args.parse(request.argv, request.cwd)
         if isinstance(call, Refusal):
             return self._refused(call, asker, toolchain)
+        name = call.name_in(asker.env)
         if isinstance(toolchain, Refusal):
-            return Passed(toolchain.reason, toolchain.detail, call.crate_name, call.unit_kind)
+            return Passed(toolchain.reason, toolchain.detail, name, call.unit_kind)
         base_dir = os.fsencode(asker.config.base_dir) if asker.config.base_dir else None
         roots = discover(call, request.cwd, asker.env, sysroot=toolchain.sysroot, base_dir=base_dir)
         remapped = asker.config.remap and may_remap(call, roots)
         try:
             inputs = self._keying.inputs(call, roots, asker, toolchain, remapped=remapped)
         except OSError as error:
-            name = os.fsdecode(error.filename or b"?")
-            return Passed(Reason.UNREADABLE_INPUT, f"{name}: {error.strerror}", call.crate_name, call.unit_kind)
+            path = os.fsdecode(error.filename or b"?")
+            return Passed(Reason.UNREADABLE_INPUT, f"{path}: {error.strerror}", name, call.unit_kind)
         if isinstance(inputs, Refusal):
-            return Passed(inputs.reason, inputs.detail, call.crate_name, call.unit_kind)
+            return Passed(inputs.reason, inputs.detail, name, call.unit_kind)
         return Missed(
             call=call,
-            shape=Shape(roots, call.out_dir, call.json_errors, call.wants_artifacts, call.crate_name, call.unit_kind),
+            shape=Shape(roots, call.out_dir, call.json_errors, call.wants_artifacts, name, call.unit_kind),
             around=Surroundings(roots, asker.env, call.presentation, asker.config.trust_domain.encode()),
             inputs=inputs,
             weak_key=inputs.weak_key(),

@@ -304,7 +304,7 @@ class Recorder:
         return Entry(
             key=cache_key(missed.weak_key, inputs),
             weak_key=missed.weak_key,
-            crate_name=call.crate_name,
+            crate_name=missed.shape.crate_name,
             unit_kind=call.unit_kind,
             compile_ms=done.wall_us // 1000,
             artifacts=artifacts,

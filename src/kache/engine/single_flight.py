@@ -160,7 +160,7 @@ class SingleFlight:
 
     def limit_s(self, missed: Missed) -> float:
         """Longest wait for somebody else's compile, seconds."""
-        expected = self._expected_s(missed.call.crate_name, missed.call.unit_kind)
+        expected = self._expected_s(missed.shape.crate_name, missed.call.unit_kind)
         return _UNKNOWN_COMPILE_S if expected is None else max(2 * expected, _MIN_WAIT_S)
 
 

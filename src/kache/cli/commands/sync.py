@@ -97,7 +97,7 @@ def _crates(session: Session) -> set[str]:
             packages = tomllib.loads(lock.read_text()).get("package", [])
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read {lock}: {error}") from error
-        found |= {str(package["name"]).replace("-", "_") for package in packages} | {"build_script_build"}
+        found |= {str(package["name"]).replace("-", "_") for package in packages}
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -138,3 +139,8 @@ class Invocation:
     def is_clippy(self) -> bool:
         """The compiler is clippy-driver."""
         return program_stem(self.compiler) == b"clippy-driver"
+
+    def name_in(self, env: Mapping[bytes, bytes]) -> str:
+        """What people know the crate by: build scripts all have one crate name, so theirs is their package's."""
+        package = env.get(b"CARGO_PKG_NAME") if self.unit_kind.startswith("build-script") else None
+        return package.decode(errors="replace").replace("-", "_") if package else self.crate_name
