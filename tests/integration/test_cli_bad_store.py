@@ -37,6 +37,38 @@ def test_doctor_finds_the_damage_and_exits_1(box: CliBox) -> None:
     assert "fail  store: " in done.stdout
 
 
+@pytest.mark.parametrize("page", [2, 3, 5])
+def test_a_damaged_page_is_set_aside_by_the_command_that_errors_name(box: CliBox, page: int) -> None:
+    """Guards damage that shows only by reading on: the head of the file is sound."""
+    index = box.index()
+    for number in range(250):
+        index.entry(f"crate{number}", number=number)
+    index.connection.close()
+    path = box.cache_dir / "store" / "index.db"
+    content = bytearray(path.read_bytes())
+    content[page * 4096 :] = bytes(range(256)) * ((len(content) - page * 4096) // 256)
+    path.write_bytes(content)
+    assert box.error("list")["code"] == "store-corrupt"
+    assert "fail  audit" not in box.run("doctor", "--verify", "--repair").stdout
+    assert box.run("list").returncode == 0 and path.with_name("index.db.corrupt-1").exists()
+
+
+@pytest.mark.parametrize("command", [["stats"], ["help"], ["completions", "bash"]])
+def test_a_full_disk_behind_stdout_is_one_message(box: CliBox, command: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kache", *command],
+            cwd=box.cwd,
+            env=box.env(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error[output-unwritable]", "why", "fix"]
+
+
 @pytest.mark.parametrize("words", [["gc"], ["purge", "--yes"], ["list"], ["why-miss"]])
 def test_no_store_is_an_empty_one(box: CliBox, words: list[str]) -> None:
     assert box.run(*words).returncode == 0

@@ -347,6 +347,18 @@ def test_kache_inside_kache_asks_once(box: LauncherBox) -> None:
     assert engine.results[0].argv == [b"/bin/sh", b"-c", b"x"]
 
 
+def test_a_mistyped_verb_runs_no_program_of_its_name(box: LauncherBox, tmp_path: Path) -> None:
+    """Guards files: `kache rm serde` is a question to the command line, and PATH has a program of that name."""
+    victim = tmp_path / "serde"
+    victim.touch()
+    done = box.run("rm", str(victim))
+    assert victim.exists() and done.returncode != 0
+    # A compiler of any name is told by what cargo asks of it.
+    with box.engine(answer(Hit(0, b"hit", b""))) as engine:
+        assert box.run("ls", "-vV").stdout == b"hit"
+    assert engine.results[0].argv == [b"ls", b"-vV"]
+
+
 def test_kache_of_nothing_but_kache_ends(box: LauncherBox) -> None:
     done = box.run(*[str(box.kache)] * 3)
     assert done.returncode == 1

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
-from textual.widgets import DataTable, TabbedContent
+from textual.widgets import DataTable, Input, TabbedContent
 
 from kache.config.load import load
 from kache.tui.app import TABS, Monitor
@@ -268,6 +269,22 @@ def test_filter_narrows_and_escape_ends_it(box: CliBox) -> None:
         await pilot.press("slash", "escape")
         await settled(app, pilot)
         assert rows(app, "store-table") == ["app", "leaf", "serde"]
+
+    drive(box, steps)
+
+
+def test_keys_that_come_together_with_the_slash_are_of_the_name(box: CliBox) -> None:
+    """Guards pastes and slow lines: a `d` of the name is no wish to delete."""
+
+    async def steps(app: Monitor, pilot: Pilot[None]) -> None:
+        await pilot.press("4")
+        await pilot.pause()
+        for key, character in (("slash", "/"), ("d", "d"), ("y", "y")):
+            app.post_message(events.Key(key, character))
+        await settled(app, pilot)
+        assert app.query_one("#filter", Input).value == "dy" and len(app.screen_stack) == 1
+        await pilot.press("slash")
+        assert app.query_one("#filter", Input).value == "dy/"
 
     drive(box, steps)
 

@@ -76,6 +76,11 @@ def test_what_is_nearly_right_is_suggested(box: CliBox, words: str, near: str) -
     assert error["fix"] == f"did you mean {near}?"
 
 
+@pytest.mark.parametrize("verb", ["stats", "report", "monitor --snapshot"])
+def test_a_time_before_all_clocks_is_refused(box: CliBox, verb: str) -> None:
+    assert "a hundred years" in box.error(*verb.split(), "--since", "99999999d")["message"]
+
+
 def test_every_error_as_json_says_what_to_run_next(box: CliBox) -> None:
     assert box.error("gc", "--nothing-like-it")["next"] == ["kache gc --help"]
     assert box.error("statz")["next"] == ["kache stats --help"]

@@ -52,7 +52,7 @@ extern "C" fn main(_: std::os::raw::c_int, argv: *const *const c_char) -> std::o
     }
     let rest = words.get(first..).unwrap_or(&[]);
     match rest.first() {
-        Some(word) if program::is_program(word) => {
+        Some(word) if program::is_program(word, &rest[1..]) => {
             // A write to an engine that died must be an error, not our end.
             let sigpipe = sys::set_disposition(sys::SIGPIPE, sys::SIG_IGN);
             Call {

@@ -36,15 +36,27 @@ const VERBS: [&str; 24] = [
     "logout",
 ];
 
-/// Whether the word is run as a program: it has a `/`, or PATH knows it and it is no verb.
-pub fn is_program(word: &[u8]) -> bool {
+/// Whether the word is run as a program: it has a `/`, or it is called as compilers are, PATH knows it and it is no verb.
+///
+/// A mistyped verb is never run, whatever lies on PATH: `kache rm serde`.
+pub fn is_program(word: &[u8], arguments: &[&[u8]]) -> bool {
     if word.is_empty() || word[0] == b'-' {
         return false;
     }
     if word.contains(&b'/') {
         return true;
     }
-    !VERBS.iter().any(|verb| verb.as_bytes() == word) && on_path(word).is_some()
+    let is_verb = VERBS.iter().any(|verb| verb.as_bytes() == word);
+    !is_verb && is_called_as_a_compiler(word, arguments) && on_path(word).is_some()
+}
+
+/// cargo's calls of `RUSTC=name`: rustc's own name and its relatives', or words that no verb has.
+fn is_called_as_a_compiler(word: &[u8], arguments: &[&[u8]]) -> bool {
+    let named = |part: &[u8]| word.windows(part.len()).any(|piece| piece == part);
+    let told = |argument: &&[u8]| {
+        matches!(*argument, b"-vV" | b"--crate-name" | b"--print") || argument.starts_with(b"--print=")
+    };
+    named(b"rustc") || named(b"-driver") || arguments.iter().any(told)
 }
 
 /// Whether the word leads to the launcher itself (RUSTC_WRAPPER and RUSTC_WORKSPACE_WRAPPER are both kache).

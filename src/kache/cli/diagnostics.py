@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 from kache.cli.colour import RED, paint
 from kache.cli.output import print_error_document
-from kache.errors import CancelledError, KacheError
+from kache.errors import CancelledError, KacheError, OutputError
 
 EXIT_INTERNAL = 3
 EXIT_BROKEN_PIPE = 141
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def say(text: str) -> None:
@@ -37,6 +39,15 @@ def report_interrupted(command: str, *, as_json: bool) -> int:
     return report_known(command, CancelledError("interrupted"), as_json=as_json)
 
 
+def report_unforeseen(command: str, error: Exception, *, as_json: bool) -> int:
+    """Leave quietly where nobody reads on, say so where stdout takes no more; all else is a bug."""
+    if isinstance(error, BrokenPipeError):
+        return leave_broken_pipe()
+    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+        return report_unwritable(command, error)
+    return report_bug(command, error, as_json=as_json)
+
+
 def report_bug(command: str, error: BaseException, *, as_json: bool) -> int:
     """Print a failure nobody foresaw, with all that is needed to find it."""
     import platform
@@ -54,6 +65,14 @@ def report_bug(command: str, error: BaseException, *, as_json: bool) -> int:
     bug.code = "internal"
     report_known(command, bug, as_json=as_json)
     return EXIT_INTERNAL
+
+
+def report_unwritable(command: str, error: OSError) -> int:
+    """Say that standard output takes no more (a full disk), and leave nothing to flush at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    known = OutputError("cannot write to standard output", why=error.strerror or str(error))
+    known.fix = "free space where it goes, or send it elsewhere"
+    return report_known(command, known, as_json=False)
 
 
 def leave_broken_pipe() -> int:

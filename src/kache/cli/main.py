@@ -62,10 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return diagnostics.report_known(command, error, as_json=as_json)
     except KeyboardInterrupt:
         return diagnostics.report_interrupted(command, as_json=as_json)
-    except BrokenPipeError:
-        return diagnostics.leave_broken_pipe()
     except Exception as error:  # noqa: BLE001 - the last line before the interpreter: a bug still ends as JSON and code 3
-        return diagnostics.report_bug(command, error, as_json=as_json)
+        return diagnostics.report_unforeseen(command, error, as_json=as_json)
 
 
 def _take_interrupts() -> None:
@@ -165,4 +163,5 @@ def _run(words: list[str], others: list[str], flags: frozenset[str], *, as_json:
         return int(end.code or 0)
     result = command.run(args, Session.open(os.environ, as_json=as_json, flags=flags))
     print_result(verb.name, result, as_json=as_json)
+    sys.stdout.flush()
     return result.exit_code

@@ -26,6 +26,8 @@ _SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "fals
 
 EXPECTED_SIZE = 'a size such as 10GiB, "500 MB" or a number of bytes'
 EXPECTED_DURATION = "a duration such as 90s, 30m, 3h, 7d or a number of seconds"
+MAX_DURATION_S = 100 * 366 * 86400.0
+MAX_SIZE_BYTES = 1 << 60
 EXPECTED_SWITCH = "1 or 0, true or false"
 EXPECTED_COUNT = "a whole number from 1 on"
 
@@ -36,7 +38,10 @@ def parse_size(value: object) -> int:
     Raises:
         ValueError: not a size; the text says what would be right.
     """
-    return int(_scaled(value, _SIZE_UNITS, EXPECTED_SIZE))
+    size = int(_scaled(value, _SIZE_UNITS, EXPECTED_SIZE))
+    if size > MAX_SIZE_BYTES:
+        raise ValueError(f"{EXPECTED_SIZE}, of 1024 PiB at most")
+    return size
 
 
 def parse_duration(value: object) -> float:
@@ -45,7 +50,10 @@ def parse_duration(value: object) -> float:
     Raises:
         ValueError: not a duration; the text says what would be right.
     """
-    return _scaled(value, _DURATION_UNITS, EXPECTED_DURATION)
+    seconds = _scaled(value, _DURATION_UNITS, EXPECTED_DURATION)
+    if seconds > MAX_DURATION_S:
+        raise ValueError(f"{EXPECTED_DURATION}, of a hundred years at most")
+    return seconds
 
 
 def parse_count(value: object) -> int:

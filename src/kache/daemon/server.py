@@ -314,7 +314,8 @@ def _listen(path: Path) -> socket.socket:
         finally:
             os.umask(before)
         listener.listen(BACKLOG)
-        Path(f"{path}.failed").unlink(missing_ok=True)  # a launcher's note that none could be started
+        for note in ("failed", "silent"):  # of launchers: that none could be started, that the last one did not answer
+            Path(f"{path}.{note}").unlink(missing_ok=True)
     except OSError as error:
         raise CacheDirError(f"cannot listen on {path}", why=error.strerror or str(error)) from error
     return listener

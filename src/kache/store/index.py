@@ -69,7 +69,7 @@ class Index:
             _log.warning("the index %s is damaged (%s): starting an empty one", path, error)
         try:
             with locked(path.with_name("open.lock")):
-                _set_aside(path)
+                set_aside(path)
             return cls(path, _ready(path))
         except (sqlite3.Error, OSError) as error:
             raise _known(error, path) from error
@@ -231,7 +231,7 @@ def _inode(path: Path) -> tuple[int, int]:
     return (found.st_dev, found.st_ino)
 
 
-def _set_aside(path: Path) -> None:
+def set_aside(path: Path) -> None:
     """Move a damaged index out of the way, unless another process has done so meanwhile."""
     try:
         _ready_unlocked(path).close()

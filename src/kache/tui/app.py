@@ -44,7 +44,7 @@ class Monitor(App[None]):
         Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
         *(Binding(str(number), f"tab('{name}')", name.title(), show=False) for number, name in enumerate(TABS, 1)),
-        Binding("slash", "filter", "Search", key_display="/"),
+        Binding("slash", "filter", "Search", key_display="/", priority=True),
         Binding("escape", "no_filter", "No search", show=False),
         Binding("s", "sort", "Sort"),
         Binding("d", "delete", "Delete"),
@@ -294,11 +294,17 @@ class Monitor(App[None]):
         self._main.query_one(TabbedContent).active = name
         self._focus_table()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """A slash within a line that is being typed is a slash, and nothing is searched below a question."""
+        if action != "filter":
+            return True
+        return not isinstance(self.focused, Input) and len(self.screen_stack) == 1
+
     def action_filter(self) -> None:
         """Type a filter."""
         field = self._main.query_one("#filter", Input)
         field.add_class("shown")
-        field.focus()
+        self._main.set_focus(field)  # at once: keys that came with this one are of the name, not commands
 
     def action_no_filter(self) -> None:
         """Drop it."""

@@ -81,7 +81,7 @@ class SettingsEditor(App[None]):
         Binding("enter", "change", "Change", show=True),
         Binding("space", "next_choice", "Next choice"),
         Binding("u", "unset", "Unset"),
-        Binding("slash", "search", "Search", key_display="/"),
+        Binding("slash", "search", "Search", key_display="/", priority=True),
         Binding("escape", "leave", "Back", show=False),
         Binding("t", "light", "Light"),
     ]
@@ -184,11 +184,17 @@ class SettingsEditor(App[None]):
             self._say(self._settings.remove(row.name) or f"{row.name} is no longer set here")
             self._fill()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """A slash within a line that is being typed is a slash, and nothing is searched below a question."""
+        if action != "search":
+            return True
+        return not isinstance(self.focused, Input) and len(self.screen_stack) == 1
+
     def action_search(self) -> None:
         """Narrow the table."""
         field = self.query_one("#search", Input)
         field.add_class("shown")
-        field.focus()
+        self.screen.set_focus(field)  # at once: keys that came with this one are of the name, not commands
 
     def action_leave(self) -> None:
         """Leave a line as if nothing had been typed."""
