@@ -112,3 +112,21 @@ def test_a_package_that_was_edited_where_it_was_unpacked_runs_its_script_again(s
     (unpacked / "data").write_text("edited")
     assert "build-script-run" not in placed(first.clean(), "build")
     assert first.program("prog") == "edited\n"
+
+
+@pytest.mark.parametrize("what", ["asks", "names"])
+def test_what_a_manifest_says_of_a_package_is_this_checkouts(still_box: Sandbox, what: str) -> None:
+    """Guards `about` and its like: macros ask for the description, of which cargo has no hash; cargo tracks `env!`."""
+    asks = 'format!("{:?}", std::env::var("CARGO_PKG_DESCRIPTION").unwrap()).parse().unwrap()'
+    body = asks if what == "asks" else """r#"env!("CARGO_PKG_DESCRIPTION")"#.parse().unwrap()"""
+    macro = f"#[proc_macro]\npub fn told(_: proc_macro::TokenStream) -> proc_macro::TokenStream {{ {body} }}\n"
+    for number, description in enumerate(("one", "two", "one")):
+        user = manifest("prog", deps={"mac": "../mac"}, description=f'"{description}"')
+        files = {
+            **workspace("mac", "prog"),
+            **below("mac", {"Cargo.toml": manifest("mac", extra="[lib]\nproc-macro = true"), "src/lib.rs": macro}),
+            **below("prog", {"Cargo.toml": user, "src/main.rs": 'fn main() { println!("{}", mac::told!()); }\n'}),
+        }
+        checkout = still_box.checkout(str(number), files)
+        checkout.build()
+        assert checkout.program("prog") == f"{description}\n"

@@ -134,7 +134,15 @@ def test_a_run_that_cannot_be_brought_back_is_not_kept(warm_box: Sandbox, body: 
     right(second)
 
 
-@pytest.mark.parametrize("body", [READS, RUNS, TELLS], ids=["reads", "runs a program", "asks a variable"])
+ASKS = 'std::env::var("CARGO_PKG_DESCRIPTION").unwrap()'
+MANIFEST = """if std::fs::read_to_string("Cargo.toml").unwrap().contains("flavour") { "two" } else { "one" }.into()"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [READS, RUNS, TELLS, MANIFEST, ASKS],
+    ids=["reads", "runs a program", "asks a variable", "reads its manifest", "asks for its description"],
+)
 def test_what_a_script_does_not_declare_is_of_the_moment_it_is_asked_for(warm_box: Sandbox, body: str) -> None:
     """Guards two commands in a fresh target, the first of which does not want the run: cargo compares declarations."""
     files = scripted(body, declares="")
@@ -144,6 +152,8 @@ def test_what_a_script_does_not_declare_is_of_the_moment_it_is_asked_for(warm_bo
     second = warm_box.checkout("b", files)
     front(second, "build", "-p", "other")
     second.write("data.txt", "two")
+    described = files["Cargo.toml"].replace("[package]", '[package]\ndescription = "two"')
+    second.write("Cargo.toml", described + "[package.metadata.flavour]\n")
     second.build(env={"FLAVOUR": "mild"})
     assert second.program("app") in ("two", "mild")
 

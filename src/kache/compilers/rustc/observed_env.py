@@ -37,11 +37,18 @@ _PASSING = (
     | frozenset(b"RUSTC_WRAPPER CARGO_BUILD_RUSTC_WRAPPER RUSTUP_TOOLCHAIN_SOURCE RUST_RECURSION_COUNT".split())
 )
 _PASSING_PREFIXES = (*_QUIET_PREFIXES, b"KACHE_", b"SSH_", b"XDG_SESSION", b"LESS", b"GPG_", b"TERM_", b"GITHUB_")
+_HASHED = (b"CARGO_PKG_NAME", b"CARGO_PKG_VERSION")
+"""How names begin of what is in cargo's package id."""
 
 
 def is_quiet(name: bytes) -> bool:
     """Whether a variable says nothing about the output when rustc, cc or ld read it."""
     return name in _QUIET or name.startswith(_QUIET_PREFIXES)
+
+
+def is_unhashed(name: bytes) -> bool:
+    """Whether cargo takes a variable from the manifest and has it in no hash: it never hears what macros make of it."""
+    return name == b"CARGO_MANIFEST_LINKS" or (name.startswith(b"CARGO_PKG_") and not name.startswith(_HASHED))
 
 
 def kept_of_whole(env: Mapping[bytes, bytes]) -> list[bytes]:

@@ -132,7 +132,8 @@ class _Judge:
 
     def _variable(self, record: Record) -> str:
         name = record.text
-        if self.around.is_keyed(name):
+        is_macro = record.kind == b"E" or record.role == OF_MACRO
+        if self.around.is_keyed(name) and not (is_macro and observed_env.is_unhashed(name)):
             return "in the key already"
         if record.kind == b"e" and observed_env.is_quiet(name):
             return "changes no output, whatever rustc or a linker reads it for"

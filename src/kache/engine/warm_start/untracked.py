@@ -17,13 +17,17 @@ from kache.compilers.rustc.roots import Roots, is_package
 from kache.core.entry import Entry, InputKind, InputMemo, MemoInput
 
 _OF_TOOLS = frozenset(
-    {b"QNX_TARGET", b"BINUTILS_ROOT", b"FORCE_LLD_DIAGNOSTICS_CRASH", b"GCC_ROOT", b"LLD_IN_TEST", b"LLD_REPRODUCE"}
-    | {b"LLD_VERSION", b"LPATH", b"VCINSTALLDIR"}
+    b"QNX_TARGET BINUTILS_ROOT FORCE_LLD_DIAGNOSTICS_CRASH GCC_ROOT LLD_IN_TEST LLD_REPRODUCE LLD_VERSION LPATH "
+    b"VCINSTALLDIR COLLECT_NO_DEMANGLE LIBCTF_DEBUG SYM64_THRESHOLD RUSTC_RETRY_LINKER_ON_SEGFAULT".split()
 )
-"""What LLVM, gcc and lld read in every compile, whoever set it; the values are compared like all others."""
+"""What rustc, LLVM, gcc and linkers read in every compile, whoever set it; the values are compared like all others."""
+_NEWLY_TRACKED = frozenset(
+    b"CARGO_PKG_LICENSE CARGO_PKG_LICENSE_FILE CARGO_PKG_README CARGO_PKG_RUST_VERSION CARGO_MANIFEST_LINKS".split()
+)
+"""Of `env!`, cargo 1.65 does not compare these, cargo 1.95 does."""
 _OF_MACHINE = re.compile(rb"/usr/(?!(local/)?src/)|/(lib(32|64)?|bin|sbin|etc|nix/store|gnu/store)/|<sysroot>")
 _OF_UNITS = re.compile(rb"<target>/([^/]+/){1,2}(deps|build|examples)(/|$)")
-_SEARCHED = re.compile(rb"/(rustc|clippy-driver|lib[^/]*\.(so[.0-9]*|a))$")
+_SEARCHED = re.compile(rb"/(rustc|clippy-driver|-l[^/]*|lib[^/]*\.(so[.0-9]*|a))$")
 """What compilers and linkers look for in vain wherever they start."""
 _PLACES = (InputKind.FILE, InputKind.ABSENT, InputKind.DIRECTORY, InputKind.PRESENT)
 
@@ -40,6 +44,8 @@ def reads_untracked(memo: InputMemo, entry: Entry, around: Surroundings) -> bool
         return True
     if any(item.kind == InputKind.FACT and item.name == ENVIRONMENT for item in memo.inputs):
         return True
+    if any(item.kind == InputKind.ENV and item.name in _NEWLY_TRACKED for item in memo.inputs):
+        return True
     sources = _sources(entry, around.roots)
     shadows = {shadow_of(source) for source in sources}
     shadows |= {os.path.dirname(each) for each in shadows}  # where the directory is missing too, it stands for the file
@@ -52,7 +58,7 @@ def reads_untracked(memo: InputMemo, entry: Entry, around: Surroundings) -> bool
 
 
 def undeclared(
-    inputs: Iterable[MemoInput], declared: Collection[bytes], asked: Collection[bytes], around: Surroundings
+    inputs: Iterable[MemoInput], declared: Collection[bytes], asked: Collection[str], around: Surroundings
 ) -> bytes:
     """The first thing that a watched run of a build script looked at without declaring it to cargo, empty if none.
 
@@ -66,11 +72,11 @@ def undeclared(
     """
     inputs = tuple(inputs)
     for item in inputs:
-        if item.kind == InputKind.READ and item.name not in asked and item.name not in _OF_TOOLS:
+        if item.kind == InputKind.READ and os.fsdecode(item.name) not in asked and item.name not in _OF_TOOLS:
             return item.name
     for item in _of_people(inputs, around):
         is_declared = any(item.name == each or item.name.startswith(each + b"/") for each in declared)
-        if not is_declared and os.path.basename(item.name) != b"Cargo.toml" and not _is_above(item, declared):
+        if not is_declared and not _is_above(item, declared):
             return item.name
     return b""
 

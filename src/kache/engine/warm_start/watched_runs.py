@@ -97,8 +97,7 @@ def inputs_of(
     if records is None:
         return None
     try:
-        found = _judged(base, records, trace, watched, digests)
-        hidden = b"" if isinstance(found, str) else _undeclared(run, found, trace, watched)
+        found = _judged(run, base, records, trace, watched, digests)
     except InputChangedError as error:
         log.info("run of %s: %s changed meanwhile", os.fsdecode(run.directory), error)
         return None
@@ -108,20 +107,11 @@ def inputs_of(
     if isinstance(found, str):
         log.info("run of %s is not kept: %s", os.fsdecode(run.directory), found)
         return None
-    if hidden:
-        log.info("run of %s is not kept: it does not declare %s", os.fsdecode(run.directory), os.fsdecode(hidden))
-        return None
     return found
 
 
-def _undeclared(run: FoundUnit, inputs: tuple[MemoInput, ...], trace: Trace, watched: Watched) -> bytes:
-    paths = [os.path.normpath(os.path.join(trace.package, os.fsencode(name))) for name in run.watched or ()]
-    declared = [trace.roots.normalise(path) for path in paths]
-    return undeclared(inputs, declared, [*map(os.fsencode, run.asked)], Surroundings(trace.roots, watched.env, ()))
-
-
 def _judged(
-    base: bytes, records: list[Record], trace: Trace, watched: Watched, digests: FileDigests
+    run: FoundUnit, base: bytes, records: list[Record], trace: Trace, watched: Watched, digests: FileDigests
 ) -> tuple[MemoInput, ...] | str:
     records = [record for record in records if not record.text.startswith(_HOW_MANY)]
     programs = {os.path.realpath(os.path.join(trace.out_dir, os.fsencode(each.name))) for each in trace.entry.artifacts}
@@ -157,12 +147,18 @@ def _judged(
         return "nothing was seen" if seen is None else f"unobserved: {seen.gap}"
     seen.whole_environment |= of_script.walks
     # What cargo tells a script of its package is in no hash of the run.
-    seen.files.update(dict.fromkeys((trace.package + b"/Cargo.toml", trace.roots.cwd + b"/Cargo.toml")))
+    manifests = dict.fromkeys((trace.package + b"/Cargo.toml", trace.roots.cwd + b"/Cargo.toml"))
+    unread = {trace.roots.normalise(path) for path in manifests if path not in seen.files}
+    seen.files.update(manifests)
     began_ns = os.stat(base + b"/invoked.timestamp").st_mtime_ns
     surroundings = Surroundings(trace.roots, own_env(watched.env), (), watched.salt)
     closure = ClosureMaker(surroundings, digests, began_ns, lambda: None)
     closure.add_observed(seen)
-    return closure.finish(depinfo.DepInfo((), ()), tied=(), has_diagnostics=False)
+    inputs = closure.finish(depinfo.DepInfo((), ()), tied=(), has_diagnostics=False)
+    paths = [os.path.normpath(os.path.join(trace.package, os.fsencode(name))) for name in run.watched or ()]
+    declared = [trace.roots.normalise(path) for path in paths]
+    hidden = undeclared((each for each in inputs if each.name not in unread), declared, run.asked, surroundings)
+    return f"it does not declare {os.fsdecode(hidden)}" if hidden else inputs
 
 
 def _stray(records: list[Record], base: bytes) -> str:
