@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from kache.core.entry import Artifact, Entry, Event, Role
 from kache.errors import CacheDirError, StoreError
 from kache.store.local import LocalStore, Restored, RestoreHow
 from kache.util import copying
+from tests.support.cli import CliBox
 from tests.support.filesystems import mounted, read_only, small_tmpfs
 from tests.support.store import StoreBox, digest_of, entry_of, memo_of
 
@@ -143,6 +146,31 @@ def test_a_full_disk_is_an_error_and_nothing_stays(tmp_path: Path) -> None:
         restored(box, kept.artifacts[0], "back", RestoreHow.PRIVATE)
         box.put("again", {Role.LINKED: b"a" * 1000})
         box.store.close()
+
+
+@pytest.mark.parametrize("words", [["gc", "--max-size", "5MiB"], ["purge", "--yes"]], ids=" ".join)
+def test_a_full_disk_is_freed_by_the_commands_that_free(tmp_path: Path, words: list[str]) -> None:
+    """Guards the way out: on a full disk SQLite can open no index, and these commands need it."""
+    with small_tmpfs(tmp_path, 32 << 20) as point:
+        box = StoreBox(point)
+        for number in range(5):
+            box.put(f"crate{number}", {Role.LINKED: os.urandom(2 << 20)})
+        box.store.close()
+        fill_up(point / "filling")
+        commands = CliBox(tmp_path)
+        env = {"KACHE_CACHE_DIR": str(box.cache_dir), "KACHE_DAEMON": "0"}
+        done = commands.run(*words, env=env)
+        assert done.returncode == 0, done.stderr
+        assert commands.run("list", env=env).returncode == 0
+        with closing(LocalStore.open(box.cache_dir)) as store:
+            assert store.allocated_bytes() <= 5 << 20
+        assert shutil.disk_usage(point).free >= 4 << 20
+
+
+def fill_up(path: Path) -> None:
+    with pytest.raises(OSError, match="No space"), path.open("wb") as filling:
+        while True:
+            os.write(filling.fileno(), b"\0" * 4096)
 
 
 def test_no_room_for_a_store_at_all(tmp_path: Path) -> None:

@@ -76,6 +76,13 @@ def test_what_is_nearly_right_is_suggested(box: CliBox, words: str, near: str) -
     assert error["fix"] == f"did you mean {near}?"
 
 
+@pytest.mark.parametrize(
+    "words", ["save-manifest --builds 0", "save-manifest --builds -3", "monitor --snapshot --size 99999x99999"]
+)
+def test_numbers_out_of_range_are_refused(box: CliBox, words: str) -> None:
+    assert box.error(*words.split())["code"] == "usage"
+
+
 @pytest.mark.parametrize("verb", ["stats", "report", "monitor --snapshot"])
 def test_a_time_before_all_clocks_is_refused(box: CliBox, verb: str) -> None:
     assert "a hundred years" in box.error(*verb.split(), "--since", "99999999d")["message"]

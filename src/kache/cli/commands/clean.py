@@ -60,6 +60,8 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     if args.dry_run:
         return Result(_data(found, [], []), shown, pages=True)
     chosen = found if args.yes else _choose(found, shown, now_ns, session)
+    if not chosen:
+        return Result(_data(found, [], []), "nothing deleted")
     with Progress("target directories deleted", session) as progress:
         deleted, kept = _delete(chosen, progress)
     freed = sum(each.own_bytes for each in deleted)

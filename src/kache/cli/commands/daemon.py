@@ -160,6 +160,10 @@ def _run_in_foreground(session: Session, *, as_service: bool) -> Result:
         return Result({}, exit_code=main([]), command="daemon run")
     from kache.daemon import server
 
+    running = _ask(session)
+    if running is not None:
+        fix = "kache daemon stop, then kache daemon run"
+        raise UsageError(f"a daemon runs already, as pid {running['pid']}", fix=fix)
     say(f"serving {session.config.cache_dir} on {session.config.socket_path}; Ctrl-C ends it")
     server.run(session.config)
     return Result({}, command="daemon run")

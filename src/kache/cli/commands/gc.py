@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     session.warn_of_config_problems()
     budget_bytes = session.config.max_size_bytes if args.max_size is None else args.max_size
     report = None
-    with changed_store(session) as store, Progress("evicting", session):
+    with changed_store(session, frees=not args.dry_run) as store, Progress("evicting", session):
         if store is not None:
             report = store.gc(budget_bytes, max_age_s=args.max_age, dry_run=args.dry_run)
     data = {**gc_data(report), "budget_bytes": budget_bytes, "dry_run": args.dry_run}

@@ -37,6 +37,8 @@ EXAMPLES: Examples = (
     ("kache monitor --snapshot store.svg --tab store --light", "one frame as a picture"),
 )
 TABS = ("builds", "why", "projects", "store", "transfers", "planner")
+MAX_CHARACTERS = 1000
+"""Of a snapshot, each way."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -83,9 +85,12 @@ def run(args: argparse.Namespace, session: Session) -> Result:
 
 def _size(value: object) -> tuple[int, int]:
     columns, cross, rows = str(value).lower().partition("x")
-    if not (cross and columns.isdigit() and rows.isdigit()) or int(columns) < MIN_COLUMNS or int(rows) < MIN_ROWS:
-        raise ValueError(f"a size in characters from {MIN_COLUMNS}x{MIN_ROWS} on, as 100x30")
-    return int(columns), int(rows)
+    size = (int(columns), int(rows)) if cross and columns.isdigit() and rows.isdigit() else (0, 0)
+    if not (MIN_COLUMNS <= size[0] <= MAX_CHARACTERS and MIN_ROWS <= size[1] <= MAX_CHARACTERS):
+        raise ValueError(
+            f"a size in characters from {MIN_COLUMNS}x{MIN_ROWS} to {MAX_CHARACTERS}x{MAX_CHARACTERS}, as 100x30"
+        )
+    return size
 
 
 def _snapshot(args: argparse.Namespace, session: Session, source: Source) -> Result:

@@ -7,9 +7,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kache.cli.output import Result
-from kache.cli.parser import Examples
+from kache.cli.parser import Examples, option
 from kache.cli.remotes import open_remote
 from kache.cli.session import Session
+from kache.config.values import parse_count
 from kache.errors import KeysError, UsageError
 from kache.reports.render.text import plural
 
@@ -33,7 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("--manifest-key", metavar="NAME", default="", help="what to call these builds")
     parser.add_argument("--namespace", metavar="NAME", default="", help="keep them apart from others")
-    parser.add_argument("--builds", metavar="COUNT", type=int, default=8, help="how many of the last builds (8)")
+    parser.add_argument(
+        "--builds", metavar="COUNT", type=option(parse_count), default=8, help="how many of the last builds (8)"
+    )
 
 
 def run(args: argparse.Namespace, session: Session) -> Result:

@@ -154,7 +154,9 @@ async def push(
             if not wanted or layout.entry_subject(remote.domain, key) in there:
                 report.skipped += 1
             elif dry_run:
+                assert entry is not None
                 report.done += 1
+                report.bytes += sum(artifact.size for artifact in entry.artifacts)
             else:
                 assert entry is not None
                 names[key] = entry.crate_name
