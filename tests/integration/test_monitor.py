@@ -385,7 +385,7 @@ def test_snapshots(live_box: CliBox) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--snapshot", "-", "--size", "20x3"), "a size in characters from 60x16 on"),
+        (("--snapshot", "-", "--size", "20x3"), "a size in characters from 60x16 to"),
         (("--snapshot", "-", "--size", "wide"), "as 100x30"),
         (("--tab", "store"), "of a snapshot"),
         (("--snapshot", "/nowhere/m.svg"), "cannot write /nowhere/m.svg"),

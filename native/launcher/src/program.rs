@@ -50,13 +50,16 @@ pub fn is_program(word: &[u8], arguments: &[&[u8]]) -> bool {
     !is_verb && is_called_as_a_compiler(word, arguments) && on_path(word).is_some()
 }
 
-/// cargo's calls of `RUSTC=name`: rustc's own name and its relatives', or words that no verb has.
+/// Parts of compilers' names, `gcc-12` and `x86_64-linux-gnu-g++` included.
+const COMPILERS: [&[u8]; 6] = [b"rustc", b"-driver", b"gcc", b"clang", b"g++", b"c++"];
+
+/// By a compiler's name, or in words that cargo says to `RUSTC=name` and no verb has.
 fn is_called_as_a_compiler(word: &[u8], arguments: &[&[u8]]) -> bool {
     let named = |part: &[u8]| word.windows(part.len()).any(|piece| piece == part);
     let told = |argument: &&[u8]| {
         matches!(*argument, b"-vV" | b"--crate-name" | b"--print") || argument.starts_with(b"--print=")
     };
-    named(b"rustc") || named(b"-driver") || arguments.iter().any(told)
+    word == b"cc" || COMPILERS.iter().any(|part| named(part)) || arguments.iter().any(told)
 }
 
 /// Whether the word leads to the launcher itself (RUSTC_WRAPPER and RUSTC_WORKSPACE_WRAPPER are both kache).
