@@ -114,7 +114,8 @@ class Learning:
     def watched(self, call: Call) -> Watched | None:
         """The build of a call; None for a command that builds nothing, or nothing that is understood."""
         if call.build.id not in self._builds:
-            self._builds[call.build.id] = self._begun(call)
+            # Two compiles may be recorded at once: whoever is later must not begin anew.
+            self._builds.setdefault(call.build.id, self._begun(call))
             if len(self._builds) > MAX_BUILDS:
                 self._builds.popitem(last=False)
         return self._builds[call.build.id]
