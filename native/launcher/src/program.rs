@@ -36,6 +36,9 @@ const VERBS: [&str; 24] = [
     "logout",
 ];
 
+/// Parts of compilers' names: `gcc-12` and `x86_64-linux-gnu-g++` have them, too.
+const COMPILERS: [&[u8]; 6] = [b"rustc", b"-driver", b"gcc", b"clang", b"g++", b"c++"];
+
 /// Whether the word is run as a program: it has a `/`, or it is called as compilers are, PATH knows it and it is no verb.
 ///
 /// A mistyped verb is never run, whatever lies on PATH: `kache rm serde`.
@@ -49,9 +52,6 @@ pub fn is_program(word: &[u8], arguments: &[&[u8]]) -> bool {
     let is_verb = VERBS.iter().any(|verb| verb.as_bytes() == word);
     !is_verb && is_called_as_a_compiler(word, arguments) && on_path(word).is_some()
 }
-
-/// Parts of compilers' names, `gcc-12` and `x86_64-linux-gnu-g++` included.
-const COMPILERS: [&[u8]; 6] = [b"rustc", b"-driver", b"gcc", b"clang", b"g++", b"c++"];
 
 /// By a compiler's name, or in words that cargo says to `RUSTC=name` and no verb has.
 fn is_called_as_a_compiler(word: &[u8], arguments: &[&[u8]]) -> bool {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 from kache.core.eviction import Candidate, choose
 from kache.store import entries, event_log, file_digests, memos
@@ -15,6 +17,8 @@ from kache.store.blobs import Blobs
 from kache.store.index import Index
 from kache.store.recording import remove_unreferenced
 
+_ROOM_BYTES = 4 << 20
+"""For the index's log and shared memory while entries are deleted."""
 _BATCH = 250
 """Entries a transaction: the write lock is held for some 30 ms at a time, and builds get in between."""
 
@@ -35,6 +39,28 @@ class GcReport:
     freed_bytes: int
     kept_entries: int
     kept_bytes: int
+
+
+def make_room(directory: Path) -> None:
+    """Delete blobs on a full disk until SQLite has the room to open the index that a collection needs.
+
+    Those that no target shares go, untouched longest first: an entry whose blob is gone is a miss, and dropped when
+    it is asked for.
+
+    Args:
+        directory: of the blobs.
+    """
+    if not directory.is_dir():
+        return
+    missing = _ROOM_BYTES - shutil.disk_usage(directory).free
+    if missing <= 0:
+        return
+    private = [(found, path) for path in directory.glob("*/*") if (found := path.lstat()).st_nlink == 1]
+    for found, path in sorted(private, key=lambda each: each[0].st_ctime_ns):
+        path.unlink(missing_ok=True)
+        missing -= found.st_blocks * 512
+        if missing <= 0:
+            return
 
 
 def gc(index: Index, blobs: Blobs, budget_bytes: int, *, max_age_s: float | None, dry_run: bool) -> GcReport:

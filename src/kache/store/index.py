@@ -69,7 +69,7 @@ class Index:
             _log.warning("the index %s is damaged (%s): starting an empty one", path, error)
         try:
             with locked(path.with_name("open.lock")):
-                set_aside(path)
+                _set_aside(path)
             return cls(path, _ready(path))
         except (sqlite3.Error, OSError) as error:
             raise _known(error, path) from error
@@ -231,8 +231,24 @@ def _inode(path: Path) -> tuple[int, int]:
     return (found.st_dev, found.st_ino)
 
 
-def set_aside(path: Path) -> None:
-    """Move a damaged index out of the way, unless another process has done so meanwhile."""
+def heal(path: Path) -> Path | None:
+    """Read through an index and move it out of the way if it is damaged anywhere, which opening alone does not show.
+
+    Returns:
+        Where it is kept; None if it is sound.
+
+    Raises:
+        StoreError: it cannot be moved.
+    """
+    try:
+        with locked(path.with_name("open.lock")):
+            return _set_aside(path)
+    except (sqlite3.Error, OSError) as error:
+        raise _known(error, path) from error
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Move a damaged index out of the way, unless another process has done so meanwhile; where to."""
     try:
         _ready_unlocked(path).close()
     except (sqlite3.DatabaseError, StoreCorruptError):
@@ -246,8 +262,10 @@ def set_aside(path: Path) -> None:
         log = path.with_name(f"{path.name}-wal")
         if log.exists():
             log.rename(path.with_name(f"{aside}-wal"))
+        return path.with_name(aside)
     except FileNotFoundError:
-        return
+        pass
+    return None
 
 
 def _ready_unlocked(path: Path) -> sqlite3.Connection:

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Sparkline, Static, TabbedContent, TabPane
 
 from kache.cargo.target_dirs import TargetDir
-from kache.tui import estimate, plan_tables, tables, wire_tables
+from kache.tui import estimate, plan_tables, search, tables, wire_tables
 from kache.tui.confirm import Confirm
 from kache.tui.source import Snapshot, Source
 from kache.tui.styles import CSS, MIN_COLUMNS, MIN_ROWS
@@ -295,16 +295,12 @@ class Monitor(App[None]):
         self._focus_table()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
-        """A slash within a line that is being typed is a slash, and nothing is searched below a question."""
-        if action != "filter":
-            return True
-        return not isinstance(self.focused, Input) and len(self.screen_stack) == 1
+        """Whether a key is for its action now."""
+        return action != "filter" or search.may_begin(self)
 
     def action_filter(self) -> None:
         """Type a filter."""
-        field = self._main.query_one("#filter", Input)
-        field.add_class("shown")
-        self._main.set_focus(field)  # at once: keys that came with this one are of the name, not commands
+        search.begin(self, self._main.query_one("#filter", Input))
 
     def action_no_filter(self) -> None:
         """Drop it."""

@@ -10,6 +10,8 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Footer, Input, Static
 
+from kache.tui import search
+
 COLUMNS = ("setting", "value", "from")
 
 
@@ -185,16 +187,12 @@ class SettingsEditor(App[None]):
             self._fill()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
-        """A slash within a line that is being typed is a slash, and nothing is searched below a question."""
-        if action != "search":
-            return True
-        return not isinstance(self.focused, Input) and len(self.screen_stack) == 1
+        """Whether a key is for its action now."""
+        return action != "search" or search.may_begin(self)
 
     def action_search(self) -> None:
         """Narrow the table."""
-        field = self.query_one("#search", Input)
-        field.add_class("shown")
-        self.screen.set_focus(field)  # at once: keys that came with this one are of the name, not commands
+        search.begin(self, self.query_one("#search", Input))
 
     def action_leave(self) -> None:
         """Leave a line as if nothing had been typed."""

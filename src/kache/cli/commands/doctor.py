@@ -14,7 +14,6 @@ from kache.cli.progress import Progress
 from kache.cli.session import Session
 from kache.cli.store import changed_store
 from kache.errors import KacheError, StoreCorruptError, UsageError
-from kache.reports.database import INDEX
 from kache.reports.render.text import human_bytes, plural
 from kache.setup.doctor import Found, examine
 from kache.setup.finding import FAIL, OK, SKIP, WARN, Finding, Surroundings
@@ -118,11 +117,6 @@ def _audit(args: argparse.Namespace, session: Session) -> tuple[Finding, dict[st
                 return Finding(OK, "no store yet"), {}
             report = store.audit(checksums=args.checksums, repair=args.repair, progress=progress.at)
     except StoreCorruptError as error:
-        if args.repair:  # what was found only by reading on
-            from kache.store.index import set_aside
-
-            set_aside(session.config.cache_dir / INDEX)
-            return Finding(WARN, f"{error.what}: an empty one is begun", "the damaged one is kept beside it"), {}
         fix = "kache doctor --verify --repair starts an empty index and keeps the damaged one aside"
         return Finding(FAIL, error.what, error.why, fix), {}
     data = {

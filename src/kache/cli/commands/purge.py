@@ -33,7 +33,8 @@ def run(args: argparse.Namespace, session: Session) -> Result:
     if not args.yes and not confirmed(f"delete {what} in {session.config.cache_dir}?", session, fix="add --yes"):
         return Result(gc_data(None), "nothing deleted", exit_code=1)
     report = None
-    with changed_store(session, heal=args.crate_name is None, frees=True) as store, Progress("deleting", session):
+    is_all = args.crate_name is None
+    with changed_store(session, heal=is_all, frees=is_all) as store, Progress("deleting", session):
         if store is not None:
             # rustc's crate names have underscores where people write the package's dashes.
             report = store.purge(args.crate_name.replace("-", "_") if args.crate_name else None)
