@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kache.store.local import LocalStore
 from tests.support.cli import CliBox
 
 
@@ -51,6 +52,16 @@ def test_a_damaged_page_is_set_aside_by_the_command_that_errors_name(box: CliBox
     assert box.error("list")["code"] == "store-corrupt"
     assert "fail  audit" not in box.run("doctor", "--verify", "--repair").stdout
     assert box.run("list").returncode == 0 and path.with_name("index.db.corrupt-1").exists()
+
+
+@pytest.mark.parametrize(
+    "verb", ["stats", "list", "why-miss", "report", "gc", "doctor --json", "monitor --snapshot", "clean -n"]
+)
+def test_a_cache_dir_need_not_be_utf_8(box: CliBox, verb: str) -> None:
+    cache_dir = box.cache_dir.with_name("caf\udce9 x")
+    LocalStore.open(cache_dir).close()
+    done = box.run(*verb.split(), env={"KACHE_CACHE_DIR": str(cache_dir)})
+    assert done.returncode == (1 if verb == "doctor" else 0) and "error[" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("command", [["stats"], ["help"], ["completions", "bash"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ def _exists(path: Path) -> bool:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    name = f"file:{quote(str(path))}"
+    name = f"file:{quote(os.fsencode(path))}"  # a path need not be UTF-8
     connection = sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=5)
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()

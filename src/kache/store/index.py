@@ -26,6 +26,8 @@ _COMMIT_S = 0.02
 """How long a commit of ours is waited for before everything known is taken for old."""
 _PAGE_COUNTS = ("page_count", "freelist_count")
 _FREE_PAGES_KEPT = 256
+_ROOM_TO_OPEN = 64 << 10
+"""Bytes: the shared memory of the log has 32 KiB."""
 _SUSPECT = ".suspect"
 """Marks an index in which a query met damage: the next open looks at all of it."""
 
@@ -289,4 +291,16 @@ def _known(error: Exception, path: Path) -> StoreError:
         return error
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return StoreCorruptError(f"{path} is damaged", why=str(error))
+    if _is_full(path):  # SQLite calls it an I/O error, now and then
+        return StoreError(
+            f"cannot use {path}", why=f"the disk is full ({error})", fix="free space on it; kache gc frees its own"
+        )
     return StoreError(f"cannot use {path}", why=str(error))
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ROOM_TO_OPEN
